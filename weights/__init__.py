@@ -1,0 +1,1 @@
+"""Trained networks, <method>/<tag>.safetensors beside its card. Makes the folder installable."""
