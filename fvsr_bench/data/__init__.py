@@ -1,0 +1,1 @@
+"""Datasets of face clips: stored (`store`), made from videos (`prepare`), read for training."""

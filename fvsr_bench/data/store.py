@@ -1,0 +1,278 @@
+"""Face-clip datasets on disk: what lies where, reading it (`open_dataset`) and adding clips to it.
+
+DIR/hr/<clip>/0001.png ...   ground truth, 8-bit RGB
+DIR/lr/<clip>/0001.png ...   the same frames degraded
+DIR/index.csv                one row per clip (`ClipInfo`)
+DIR/checksums.csv            SHA-256 of each clip's decoded pixels
+DIR/skipped.csv              what was left out, and why
+DIR/dataset.json             written last: a folder without it is half-prepared
+DIR/.cache/                  may be deleted at any time once dataset.json exists
+"""
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fvsr_bench.data.files import pixel_hash, read_frames, write_atomic, write_frames, writing
+from fvsr_bench.degrade import degrade_uint8
+from fvsr_bench.errors import DataError, UsageError
+from fvsr_bench.spec import DEGRADATIONS, Clip, Degradation, digest
+
+FORMAT = 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetMeta:
+    """What is true of a whole dataset; stored as dataset.json."""
+
+    name: str
+    kind: str  # "faces": cut from videos; "demo": animated photographs
+    degradation: Degradation = DEGRADATIONS["bi"]
+    size: int = 160  # px, side of an HR frame
+    frames: int = 32  # per clip
+    crop: str = "per-frame"  # or "steady": one box per clip
+    margin: float = 1.0  # side of the crop / longer side of the detected face box
+    seed: int = 0
+    split_by: str = "subject"  # or "sequence"
+    tools: Mapping[str, str] = field(default_factory=dict)  # versions that decide the pixels
+    settings: Mapping[str, Any] = field(default_factory=dict)  # every option of the making command
+    notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipInfo:
+    """One row of index.csv."""
+
+    clip: str
+    source: str  # path of the video relative to the source folder
+    subject: str
+    split: str  # "train" | "val" | "test"; "" until the splits are assigned
+    fps: float
+    first_frame: int  # of the source, 0-based
+    frames: int
+    boxes: list[list[float]]  # per frame [x0, y0, x1, y1] that was cut out, in source px
+    landmarks: list[list[list[float]]]  # [T][5][2] in HR px of the cut frame
+    note: str = ""  # e.g. the motion style of a demo clip
+
+    def row(self) -> dict[str, Any]:
+        """Return the row as index.csv stores it: lists as compact JSON with 2 decimals."""
+        row = dataclasses.asdict(self)
+        row["last_frame"] = self.first_frame + self.frames - 1
+        for name in ("boxes", "landmarks"):
+            rounded = np.round(np.asarray(row[name], dtype=np.float64), 2).tolist()
+            row[name] = json.dumps(rounded, separators=(",", ":"))
+        return row
+
+
+class Dataset:
+    """A finished dataset, read-only. Frames are read from disk at every `load`."""
+
+    def __init__(self, root: Path, meta: DatasetMeta, dataset_id: str, index: pd.DataFrame) -> None:
+        self.root, self.meta, self.id, self.index = root, meta, dataset_id, index
+
+    @property
+    def name(self) -> str:
+        return self.meta.name
+
+    @property
+    def degradation(self) -> Degradation:
+        return self.meta.degradation
+
+    def clip_ids(self, split: str | None = None) -> list[str]:
+        """Return the clips of a split (None = all) in the order of index.csv."""
+        if split is None:
+            return list(self.index["clip"])
+        if split not in SPLITS:
+            raise UsageError(f"unknown split '{split}'. Known: {', '.join(SPLITS)}.")
+        return list(self.index.loc[self.index["split"] == split, "clip"])
+
+    def row(self, clip_id: str) -> Mapping[str, Any]:
+        """Return the row of index.csv of one clip."""
+        rows = self.index[self.index["clip"] == clip_id]
+        if len(rows) != 1:
+            raise DataError(f"{self.root} has {len(rows)} clips named '{clip_id}', not one.")
+        return {str(key): value for key, value in rows.iloc[0].to_dict().items()}
+
+    def load(self, clip_id: str) -> Clip:
+        """Read one clip; raises DataError if a frame is missing, unreadable or of another size."""
+        row = self.row(clip_id)
+        size, count = self.meta.size, int(row["frames"])
+        small = size // self.degradation.scale
+        return Clip(
+            id=clip_id,
+            hr=read_frames(self.root / "hr" / clip_id, count, (size, size)),
+            lr=read_frames(self.root / "lr" / clip_id, count, (small, small)),
+            landmarks=np.asarray(json.loads(row["landmarks"]), np.float32).reshape(count, 5, 2),
+            fps=float(row["fps"]),
+            subject=str(row["subject"]),
+            source=str(row["source"]),
+            split=str(row["split"]),
+        )
+
+    def checksums(self) -> dict[str, tuple[str, str]]:
+        """Return clip -> (SHA-256 of the HR pixels, of the LR pixels) as stored."""
+        table = _read_csv(self.root / "checksums.csv", ("clip", "hr_sha256", "lr_sha256"))
+        return {row.clip: (row.hr_sha256, row.lr_sha256) for row in table.itertuples()}
+
+
+def open_dataset(where: str | Path) -> Dataset:
+    """Open a dataset folder, or the built-in one for "demo" (made at first use, then cached).
+
+    Raises DataError if the folder does not exist, is half-prepared or has no clips.
+    """
+    if str(where) == "demo":
+        from fvsr_bench.data.demo import ensure_demo  # makes clips: only when asked for
+
+        where = ensure_demo()
+    root = Path(where)
+    if not root.is_dir():
+        raise DataError(
+            f"dataset '{where}' is not a folder. Expected 'demo' or a folder made by "
+            "`fvsr-bench data prepare SRC --out DIR`."
+        )
+    path = root / "dataset.json"
+    if not path.exists():
+        half = (root / ".cache").is_dir() or (root / "hr").is_dir()
+        raise DataError(
+            f"{root} is a half-prepared dataset (no dataset.json). Run the command that made it "
+            "again: it continues where it stopped."
+            if half
+            else f"{root} is not a dataset (no dataset.json). Expected a folder made by "
+            "`fvsr-bench data prepare SRC --out DIR`."
+        )
+    dataset_id, meta = _read_meta(path)
+    columns = [*(f.name for f in dataclasses.fields(ClipInfo)), "last_frame"]
+    index = _read_csv(root / "index.csv", columns)
+    for name in ("first_frame", "last_frame", "frames"):
+        index[name] = index[name].astype(int)
+    index["fps"] = index["fps"].astype(float)
+    if index.empty:
+        raise DataError(f"dataset {root} has no clips; prepare it again.")
+    return Dataset(root, meta, dataset_id, index)
+
+
+def _read_meta(path: Path) -> tuple[str, DatasetMeta]:
+    try:
+        stored = json.loads(path.read_text())
+        version = stored.get("format")
+        if version != FORMAT:
+            raise DataError(
+                f"{path} has format {version}; this fvsr-bench reads format {FORMAT}. "
+                "Prepare the dataset again or update fvsr-bench."
+            )
+        values = {f.name: stored[f.name] for f in dataclasses.fields(DatasetMeta)}
+        values["degradation"] = Degradation(**values["degradation"])
+        return str(stored["id"]), DatasetMeta(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error}); prepare the dataset again.") from error
+
+
+def _read_csv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path} ({error}); prepare the dataset again.") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; prepare it again.")
+    return table
+
+
+class DatasetWriter:
+    """Adds clips one at a time, each whole or not at all; a new writer on a folder resumes."""
+
+    def __init__(self, root: str | Path, meta: DatasetMeta) -> None:
+        self.root, self.meta = Path(root), meta
+        self._rows = self.root / ".cache" / "writer"
+        with writing(self.root):
+            self._rows.mkdir(parents=True, exist_ok=True)
+            for leftover in self._rows.glob("tmp-*"):
+                shutil.rmtree(leftover)
+
+    def has(self, clip_id: str) -> bool:
+        """Say whether the clip is already there, whole."""
+        return (self._rows / f"{clip_id}.json").exists()
+
+    def add(self, info: ClipInfo, hr: np.ndarray) -> None:
+        """Write one clip (uint8 RGB [T, size, size, 3]) and its LR frames."""
+        expected = (info.frames, self.meta.size, self.meta.size, 3)
+        if hr.shape != expected or hr.dtype != np.uint8:
+            raise DataError(
+                f"clip '{info.clip}' is {hr.dtype} {hr.shape}; expected uint8 {expected}."
+            )
+        lr = degrade_uint8(hr, self.meta.degradation)
+        temporary = self._rows / f"tmp-{info.clip}"
+        write_frames(temporary / "hr", hr)
+        write_frames(temporary / "lr", lr)
+        with writing(self.root):
+            for kind in ("hr", "lr"):
+                target = self.root / kind / info.clip
+                shutil.rmtree(target, ignore_errors=True)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(temporary / kind, target)
+            temporary.rmdir()
+        row = {**info.row(), "hr_sha256": pixel_hash(hr), "lr_sha256": pixel_hash(lr)}
+        write_atomic(self._rows / f"{info.clip}.json", json.dumps(row))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of all clips written so far, ordered by source and first frame."""
+        rows = [json.loads(path.read_text()) for path in self._rows.glob("*.json")]
+        return sorted(rows, key=lambda row: (row["source"], row["first_frame"], row["clip"]))
+
+    def finish(
+        self,
+        splits: Mapping[str, str] | None = None,
+        skipped: Iterable[Mapping[str, Any]] = (),
+    ) -> Dataset:
+        """Write the tables and, last, dataset.json; clips that `splits` does not name are removed.
+
+        `splits` maps clip -> split (None: each clip keeps its own). `skipped` are rows with source,
+        first_frame, last_frame and reason.
+        """
+        rows = self.rows()
+        if splits is not None:
+            rows = [{**row, "split": splits[row["clip"]]} for row in rows if row["clip"] in splits]
+        if not rows:
+            raise DataError(f"no clip was made, so {self.root} is not a dataset.")
+        keep = {row["clip"] for row in rows}
+        with writing(self.root):
+            for kind in ("hr", "lr"):
+                for folder in (self.root / kind).iterdir():
+                    if folder.name not in keep:
+                        shutil.rmtree(folder)
+        table = pd.DataFrame(rows)
+        sums = ["clip", "hr_sha256", "lr_sha256"]
+        names = [f.name for f in dataclasses.fields(ClipInfo)]
+        columns = [*names[:6], "last_frame", "frames", "note", "boxes", "landmarks"]
+        left_out = pd.DataFrame(
+            list(skipped), columns=["source", "first_frame", "last_frame", "reason"]
+        )
+        write_atomic(self.root / "index.csv", _to_csv(table[columns]))
+        write_atomic(self.root / "checksums.csv", _to_csv(table[sums]))
+        write_atomic(self.root / "skipped.csv", _to_csv(left_out))
+        content = table[[*sums, "split"]].sort_values("clip").to_dict("list")
+        meta = dataclasses.asdict(self.meta)
+        dataset_id = digest({"clips": content, "degradation": meta["degradation"]})
+        counts = {split: int((table["split"] == split).sum()) for split in SPLITS}
+        stored = {"format": FORMAT, "id": dataset_id, "clips": counts, **meta}
+        write_atomic(
+            self.root / "dataset.json", json.dumps(stored, indent=2, ensure_ascii=False) + "\n"
+        )
+        shutil.rmtree(self._rows, ignore_errors=True)
+        return open_dataset(self.root)
+
+
+def _to_csv(table: pd.DataFrame) -> str:
+    text = io.StringIO()
+    table.to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue()
