@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -29,7 +30,7 @@ WELCOME = """\
 fvsr-bench {version}: benchmark for face video super-resolution (x4, 40x40 -> 160x160)
 
 The five commands most people need:
-  fvsr-bench run --models all                      every method on the built-in demo set: Table 2, Fig. 5
+  fvsr-bench run --models all                      all methods on the built-in demo set: Table 2
   fvsr-bench data prepare VIDEOS --out data/mine   your face videos -> 32-frame clips
   fvsr-bench run --models all --dataset data/mine  the same table on your clips
   fvsr-bench train fapn --data data/mine           train a method
@@ -133,7 +134,7 @@ def _report(error: Exception) -> int:
             1,
         )
     where = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{os.path.basename(where.filename)}:{where.lineno}"
+    place = f"{Path(where.filename).name}:{where.lineno}"
     return _fail(
         f"unexpected {type(error).__name__} at {place}: {error or 'no message'} "
         "(set FVSR_BENCH_DEBUG=1 for the traceback)",
