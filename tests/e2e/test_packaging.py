@@ -1,0 +1,168 @@
+"""The wheel is the product: installed into a clean environment it needs nothing of the checkout.
+
+A clean environment with its own torch would cost gigabytes for every run of the suite. Instead the
+new environment reads the dependencies (and only those) from the one that runs the tests, through a
+.pth file. Two rules of Python's `site` decide what comes from where: a folder named in a .pth file
+is appended behind the environment's own site-packages, and .pth files *inside* such a folder are not
+read. So the installed wheel comes first, and the finder of an editable installation, a .pth file of
+the outer environment, never starts. `test_everything_comes_from_the_wheel` holds this.
+"""
+
+import ast
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+FOLDERS = {
+    "fvsr_bench": "fvsr_bench",
+    "models": "fvsr_models",
+    "baselines": "fvsr_baselines",
+    "weights": "fvsr_weights",
+    "claims": "fvsr_claims",
+}
+LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
+
+
+def run(command: list[str | Path], cwd: Path) -> str:
+    """Run a command as a user elsewhere would; return what it prints, or fail with all it said."""
+    keep = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        command, cwd=cwd, env=keep | {"NO_COLOR": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what the package is made of: building leaves files behind."""
+    copy = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(project_root / name, copy)
+    for name in FOLDERS:
+        shutil.copytree(project_root / name, copy / name, ignore=LEFT_BEHIND)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the source archive, and the wheel from that."""
+    out = tmp_path_factory.mktemp("dist")
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", out], cwd=source)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the `bin` folder of a clean environment that holds the wheel."""
+    venv = tmp_path_factory.mktemp("clean") / "venv"
+    run([sys.executable, "-m", "venv", "--without-pip", venv], cwd=venv.parent)
+    pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--quiet"]
+    run([*pip, "--no-deps", "--no-index", wheel], cwd=venv.parent)
+    (inner,) = venv.glob("lib/python*/site-packages")
+    (inner / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return venv / "bin"
+
+
+def test_wheel_holds_the_whole_tree(wheel: Path, source: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for folder, package in FOLDERS.items():
+        for file in (source / folder).rglob("*"):
+            if file.is_file() and file.suffix != ".md":
+                name = f"{package}/{file.relative_to(source / folder).as_posix()}"
+                assert name in inside, f"{folder}: {name} is not installed"
+    roots = {name.partition("/")[0] for name in inside}
+    extra = {root for root in roots if not root.endswith(".dist-info")} - set(FOLDERS.values())
+    assert not extra, f"the wheel would also install {extra}"
+
+
+def test_everything_comes_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    names = [*FOLDERS.values(), "torch"]
+    code = f"""if True:
+        import importlib, json
+        from importlib.metadata import distribution
+        places = {{name: importlib.import_module(name).__file__ for name in {names}}}
+        places["metadata"] = str(distribution("fvsr-bench").locate_file(""))
+        print(json.dumps(places))
+    """
+    places = json.loads(run([installed / "python", "-c", code], cwd=tmp_path))
+    clean = str(installed.parent.resolve())
+    assert not places.pop("torch").startswith(clean), "torch was meant to be borrowed"
+    for name, place in places.items():
+        assert str(Path(place).resolve()).startswith(clean), f"{name} comes from {place}"
+
+
+def test_lists_methods_from_another_directory(installed: Path, tmp_path: Path) -> None:
+    listing = run([installed / "fvsr-bench", "models"], cwd=tmp_path)
+    for method in ("fapn", "bicubic", "vespcn", "frvsr", "sofvsr", "tecogan"):
+        assert re.search(rf"\b{method}\b", listing), f"no {method} in\n{listing}"
+
+
+def test_loads_every_weights_file(installed: Path, tmp_path: Path, source: Path) -> None:
+    code = """if True:
+        from fvsr_bench.registry import load_model, methods, weights_tags
+        for method in methods():
+            for tag in weights_tags(method):
+                count = sum(p.numel() for p in load_model(method, tag).parameters())
+                print(method, tag, count)
+    """
+    loaded = {tuple(line.split()[:2]) for line in _lines(installed, code, tmp_path)}
+    committed = {(f.parent.name, f.stem) for f in source.glob("weights/*/*.safetensors")}
+    assert loaded == committed
+
+
+def test_runs_a_method_on_two_clips(installed: Path, tmp_path: Path) -> None:
+    command = ["run", "--models", "bicubic", "--dataset", "demo", "--clips", "2", "--out", "out"]
+    run([installed / "fvsr-bench", *command], cwd=tmp_path)
+    code = """if True:
+        import pandas
+        records = pandas.read_parquet("out")
+        print(records.clip.nunique(), records.model.unique()[0], records.value.notna().sum())
+    """
+    clips, method, values = _lines(installed, code, tmp_path)[0].split()
+    assert (clips, method) == ("2", "bicubic")
+    assert int(values) >= 2 * 32 * 2, "PSNR and SSIM of every frame"
+
+
+def _lines(installed: Path, code: str, cwd: Path) -> list[str]:
+    return run([installed / "python", "-c", code], cwd=cwd).splitlines()
+
+
+def test_every_import_is_declared(project_root: Path) -> None:
+    """What the library imports is installed because it asked for it, not by grace of another."""
+    needs = tomllib.loads((project_root / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = {_normal(re.split(r"[^\w.-]", need)[0]) for need in needs}
+    homes = importlib.metadata.packages_distributions()
+    own = set(FOLDERS.values()) | set(sys.stdlib_module_names)
+    for folder in ("fvsr_bench", "models", "baselines"):
+        for file in sorted((project_root / folder).rglob("*.py")):
+            for name in _imports(ast.parse(file.read_text())) - own:
+                found = {_normal(home) for home in homes.get(name, [name])}
+                assert found & declared, f"{file} imports {name}; declare one of {found}"
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Return the top-level names that a module imports; what a `try` guards is optional."""
+    guarded = {n for t in ast.walk(tree) if isinstance(t, ast.Try) for n in ast.walk(t)}
+    found = set()
+    for node in set(ast.walk(tree)) - guarded:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
