@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-Colour = Literal["rgb", "y-studio", "y-full"]
+Colour = Literal["rgb", "y-studio", "y-full", "y-studio-8bit"]  # 8bit: Y itself is rounded too
 Frames = Literal["all", "drop-2-2", "first-10"]
 Average = Literal["frame", "pooled"]
 SsimWindow = Literal["gaussian", "uniform"]
@@ -94,6 +94,11 @@ class EvalProtocol:
         """Name the pixel convention of PSNR, e.g. `rgb-c0`; stands in the records' protocol column."""
         return f"{self.colour}-c{self.crop}" + ("" if self.quantise else "-float")
 
+    def ssim_key(self) -> str:
+        """Name the pixel convention of SSIM, e.g. `rgb-c0-gaussian11`: PSNR's, then the window."""
+        suffix = "" if self.ssim_range == "255" else "-range"
+        return f"{self.measure_key()}-{self.ssim_window}{self.ssim_size}{suffix}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -136,9 +141,14 @@ class ModelSpec:
     lookahead: int | None  # 0 = causal, 1 = one future frame, None = the whole clip
     scale: int = 4
     trainable: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)  # keywords of `build` that are the default
+    options: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # keywords of `build` that are the default
     recipe: TrainRecipe = field(default_factory=TrainRecipe)
     ablations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tags: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # other sizes: tag -> options
     published: Mapping[str, Published] = field(default_factory=dict)  # "psnr" | "ssim" | "face"
     hidden: bool = False  # left out of `--models all` (test methods)
 

@@ -1,0 +1,1 @@
+"""What is measured: fidelity, identity, time, perception, and the shift diagnostic."""
