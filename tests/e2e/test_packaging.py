@@ -4,8 +4,8 @@ A clean environment with its own torch would cost gigabytes for every run of the
 new environment reads the dependencies (and only those) from the one that runs the tests, through a
 .pth file. Two rules of Python's `site` decide what comes from where: a folder named in a .pth file
 is appended behind the environment's own site-packages, and .pth files *inside* such a folder
-are not read. So the installed wheel comes first, and the finder of an editable installation, a .pth file of
-the outer environment, never starts. `test_everything_comes_from_the_wheel` holds this.
+are not read. So the installed wheel comes first, and the finder of an editable installation, which
+is a .pth file of the outer environment, never starts: `test_everything_comes_from_the_wheel`.
 """
 
 import ast
