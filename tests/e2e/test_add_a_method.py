@@ -1,0 +1,64 @@
+"""docs/add-a-method.md is followed word by word: its file runs, beats bicubic, and can be shipped."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+COMMAND = [sys.executable, "-m", "fvsr_bench"]
+
+
+@pytest.fixture(scope="module")
+def page(project_root: Path) -> str:
+    return (project_root / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+
+
+def block(page: str, language: str) -> str:
+    """Return the page's only code block in a language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    return found
+
+
+def call(command: list[str], cwd: Path, extra_path: Path | None = None) -> str:
+    """Run a command in a folder; return what it prints, or fail with all it said."""
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
+    if extra_path:
+        environment["PYTHONPATH"] = str(extra_path)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_file_runs_and_beats_bicubic(page: str, tmp_path: Path) -> None:
+    name = re.search(r"Save this as `(\w+\.py)`", page)
+    assert name, "the page says what to call the file"
+    (tmp_path / name[1]).write_text(block(page, "python"), encoding="utf-8")
+    program, *arguments = shlex.split(block(page, "sh"))
+    assert program == "fvsr-bench"
+    printed = call([*COMMAND, *arguments], tmp_path)
+    assert "Back-projection" in printed
+    records = pd.concat(map(pd.read_parquet, (tmp_path / "first-try/records").glob("*.parquet")))
+    assert records.clip.nunique() == 2
+    psnr = records[(records.metric == "psnr") & (records.protocol == "rgb-c0")]
+    mean = psnr.groupby("model", observed=True).value.mean()
+    assert mean["back_projection"] > mean["bicubic"] + 0.1
+
+
+def test_a_package_brings_its_methods(page: str, tmp_path: Path) -> None:
+    source, site = tmp_path / "source", tmp_path / "site"
+    methods = source / "my_vsr_methods"
+    methods.mkdir(parents=True)
+    (source / "pyproject.toml").write_text(block(page, "toml"), encoding="utf-8")
+    (methods / "__init__.py").write_text('"""My methods."""\n')
+    (methods / "back_projection.py").write_text(block(page, "python"), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    call([*pip, "--no-deps", "--no-build-isolation", "--target", str(site), "."], source)
+    assert "back_projection" in call([*COMMAND, "models"], tmp_path, extra_path=site)
+    assert "back_projection" not in call([*COMMAND, "models"], tmp_path)
