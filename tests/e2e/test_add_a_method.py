@@ -1,4 +1,4 @@
-"""docs/add-a-method.md is followed word by word: its file runs, beats bicubic, and can be shipped."""
+"""docs/add-a-method.md is followed word by word: its file runs, beats bicubic, can be shipped."""
 
 import os
 import re
