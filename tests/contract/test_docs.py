@@ -80,3 +80,12 @@ def test_no_path_of_one_machine(project_root: Path) -> None:
     for page in pages(project_root):
         found = re.findall(r"(?:/home/|/work/|/tmp/|/root/)\S*", page.read_text(encoding="utf-8"))
         assert not found, f"{page.name} names {found}"
+
+
+def test_included_tables_are_the_files_they_come_from(project_root: Path) -> None:
+    """A block between `<!-- from PATH -->` and `<!-- end -->` is that file, word for word."""
+    for page in pages(project_root):
+        text = page.read_text(encoding="utf-8")
+        for path, block in re.findall(r"<!-- from (\S+) -->\n(.*?)<!-- end -->", text, re.DOTALL):
+            original = (project_root / path).read_text(encoding="utf-8")
+            assert block.strip() == original.strip(), f"{page.name} shows an older {path}"
