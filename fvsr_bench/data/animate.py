@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fvsr_bench.data.motion import Array, Motion
-from fvsr_bench.data.portraits import Eye, Mouth, Portrait
+from fvsr_bench.data.portraits import Eye, Mouth, Point, Portrait
 
 Frames = NDArray[np.uint8]
 
@@ -77,17 +77,16 @@ def head_displacement(portrait: Portrait, motion: Motion, points: Array) -> Arra
     (parallax), and everything fades to rest in the background, so nothing can tear.
     """
     size = portrait.half_width
-    left, right, nose, *corners = (np.asarray(point) for point in portrait.landmarks)
-    across = (right - left) / np.hypot(*(right - left))
+    left, right, nose, *corners = portrait.landmarks
+    across = np.subtract(right, left) / np.hypot(right[0] - left[0], right[1] - left[1])
     down = np.array([-across[1], across[0]])
-    rel = (points - np.asarray(portrait.head)) / size
-    u = rel[..., 0] * across[0] + rel[..., 1] * across[1]
-    v = rel[..., 0] * down[0] + rel[..., 1] * down[1]
+    x, y = (points[..., i] - portrait.head[i] for i in (0, 1))
+    u = (x * across[0] + y * across[1]) / size
+    v = (x * down[0] + y * down[1]) / size
     radius = u * u + (v / 1.35) ** 2
     solid = np.exp(-0.30 * radius * radius)  # 1 on the head, 0 in the background
     front = DEPTH * np.exp(-0.9 * radius)
-    tip = ((points - nose) ** 2).sum(-1) / size**2
-    depth = front + NOSE * np.exp(-tip / (2 * 0.17**2))
+    depth = front + NOSE * _bell(points, nose, 0.17 * size)
 
     yaw, pitch, roll = motion.yaw[:, None], motion.pitch[:, None], motion.roll[:, None]
     neck = v - 1.3  # tilting happens about the neck, below the chin
@@ -96,11 +95,18 @@ def head_displacement(portrait: Portrait, motion: Motion, points: Array) -> Arra
     du += solid * ((np.cos(roll) - 1) * u - np.sin(roll) * neck + motion.shift[:, :1])
     dv += solid * (np.sin(roll) * u + (np.cos(roll) - 1) * neck + motion.shift[:, 1:])
     for corner, side in zip(corners, (-1.0, 1.0), strict=True):
-        near = ((points - corner) ** 2).sum(-1) / size**2
-        pull = motion.smile[:, None] * np.exp(-near / (2 * 0.16**2))
+        pull = motion.smile[:, None] * _bell(points, corner, 0.16 * size)
         du += 0.030 * side * pull
         dv -= 0.022 * pull
-    return size * (du[..., None] * across + dv[..., None] * down)
+    out = np.empty_like(points)
+    for i in (0, 1):
+        out[..., i] = size * (du * across[i] + dv * down[i])
+    return out
+
+
+def _bell(points: Array, middle: Point, sigma: float) -> Array:
+    x, y = points[..., 0] - middle[0], points[..., 1] - middle[1]
+    return np.exp((x * x + y * y) * (-0.5 / sigma**2))
 
 
 def _local(at: tuple[float, float], angle: float, points: Array) -> tuple[Array, Array]:
