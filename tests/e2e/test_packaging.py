@@ -123,7 +123,7 @@ def test_loads_every_weights_file(installed: Path, tmp_path: Path, source: Path)
 
 
 def test_runs_a_method_on_two_clips(installed: Path, tmp_path: Path) -> None:
-    command = ["run", "--models", "bicubic", "--dataset", "demo", "--clips", "2", "--out", "out"]
+    command = ["run", "--models", "bicubic", "--dataset", "demo", "--limit", "2", "--out", "out"]
     run([installed / "fvsr-bench", *command], cwd=tmp_path)
     code = """if True:
         import pandas
