@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fvsr_bench.errors import DataError
+from fvsr_bench.files import write_atomic
 from fvsr_bench.spec import digest
 
 FORMAT = 1
@@ -103,14 +104,7 @@ def write_json(value: Any, path: Path) -> None:
     """Write a dataclass or JSON-like value; the file is whole or absent."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_manifest(path: Path) -> RunManifest:

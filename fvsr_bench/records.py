@@ -4,8 +4,7 @@ Nothing is averaged before it is stored, so every table can be re-rendered under
 without running a network again.
 """
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fvsr_bench.errors import DataError
+from fvsr_bench.files import replacing
 from fvsr_bench.protocols import mse_of_psnr
 from fvsr_bench.spec import EvalProtocol
 
@@ -82,9 +82,7 @@ def _words(texts: list[str], which: pa.Array) -> pa.DictionaryArray:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a parquet file so that it is either whole or absent, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -92,9 +90,6 @@ def write_table(table: pa.Table, path: Path) -> None:
             use_dictionary=[name for name in COLUMNS if SCHEMA.field(name).type == _WORD],
             column_encoding={"value": "BYTE_STREAM_SPLIT", "frame": "DELTA_BINARY_PACKED"},
         )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -127,12 +122,15 @@ def merge_parts(parts: list[Path], path: Path) -> None:
     write_table(pa.concat_tables(tables).unify_dictionaries(), path)
 
 
-def read_records(folder: Path) -> pd.DataFrame:
-    """Read every finished run below `folder` (a `records` folder) into one tidy table.
+def read_records(folder: Path, stems: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read finished runs of a `records` folder (all, or those named) into one tidy table.
 
     Raises `DataError` when there is none, one is damaged, or a record occurs twice.
     """
-    paths = sorted(folder.glob("*.parquet"))
+    if stems is None:
+        paths = sorted(folder.glob("*.parquet"))
+    else:
+        paths = [folder / f"{stem}.parquet" for stem in sorted(stems)]
     if not paths:
         raise DataError(
             f"{folder}: no records here; make them with: fvsr-bench run --models all --out "

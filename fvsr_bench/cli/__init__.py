@@ -3,6 +3,7 @@
 import errno
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -88,10 +89,18 @@ def welcome(
 
 
 def _register() -> None:
+    """Add every file of this folder: its `app`, or else each public function as a command."""
     for name, group in PARTS:
-        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
-            part = importlib.import_module(f"{__name__}.{name}")
+        if importlib.util.find_spec(f"{__name__}.{name}") is None:
+            continue
+        part = importlib.import_module(f"{__name__}.{name}")
+        if hasattr(part, "app"):
             app.add_typer(part.app, name=group)
+            continue
+        for word, function in vars(part).items():
+            own = getattr(function, "__module__", "") == part.__name__
+            if own and inspect.isfunction(function) and not word.startswith("_"):
+                app.command(word.replace("_", "-"))(function)
 
 
 _register()

@@ -1,0 +1,229 @@
+"""The commands that evaluate and report: run, report, plot, models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fvsr_bench.cli.output import (
+    box,
+    console,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    table_json,
+)
+
+if TYPE_CHECKING:
+    from fvsr_bench.evaluate import Outcome
+    from fvsr_bench.evaluate.plan import Setting
+    from fvsr_bench.spec import EvalProtocol
+
+app = typer.Typer()
+plot = typer.Typer(help="Draw figures again from stored records; no network is run.")
+app.add_typer(plot, name="plot", no_args_is_help=True)
+
+RESULTS = typer.Option(Path("results/demo"), "--results", "-r", help="A results folder.")
+PROTOCOL = typer.Option("fapn", "--protocol", help="Convention of the table: fapn, sofvsr, …")
+JSON = typer.Option(False, "--json", help="Print JSON on stdout instead of a table.")
+
+
+@app.command("run")
+def run_command(
+    models: str = typer.Option(
+        "all", "--models", "-m", help="all, names (fapn,bicubic@TAG), or a file: ./my_model.py"
+    ),
+    dataset: str = typer.Option(
+        "demo", "--dataset", "-d", help="A folder made by `data prepare`, or demo."
+    ),
+    split: str = typer.Option("test", "--split", help="Clips of this split: test, val or train."),
+    protocol: str = PROTOCOL,
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1 or mps."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Results folder.  [default: results/NAME-OF-DATASET]"
+    ),
+    precision: str = typer.Option("fp32", "--precision", help="fp32, or bf16 (other numbers)."),
+    allow_mismatch: bool = typer.Option(
+        False, "--allow-mismatch", help="Evaluate weights made for other LR frames; marked †."
+    ),
+    limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
+    as_json: bool = JSON,
+) -> None:
+    """Evaluate methods on face clips: records, Table 2 and Fig. 5.
+
+    Skips what is there; interrupted, the same command continues where it stopped.
+
+    Examples:
+
+      fvsr-bench run --models all
+
+      fvsr-bench run --models fapn,bicubic --dataset data/mine --split val
+
+      fvsr-bench run --models ./my_model.py --limit 2
+    """
+    from fvsr_bench.protocols import protocol as find_protocol
+
+    chosen = find_protocol(protocol)
+    _check_precision(precision)
+    setting = _setting(dataset, split, chosen, device, precision, allow_mismatch, limit)
+    out = out or _default_out(setting.dataset.name, split, limit)
+    from fvsr_bench.evaluate import evaluate
+    from fvsr_bench.evaluate.plan import choose_jobs
+
+    with progress_bar("evaluating") as tick:
+        outcome = evaluate(choose_jobs(models), setting, out, tick)
+    _finish(outcome, out, chosen, as_json)
+
+
+def _check_precision(precision: str) -> None:
+    from fvsr_bench.errors import unknown
+
+    if precision not in ("fp32", "bf16"):
+        raise unknown("precision", precision, ("fp32", "bf16"))
+
+
+def _setting(
+    dataset: str,
+    split: str,
+    protocol: "EvalProtocol",
+    device: str,
+    precision: Any,
+    allow_mismatch: bool,
+    limit: int,
+) -> "Setting":
+    from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.evaluate.plan import Setting, choose_clips
+    from fvsr_bench.infer import choose_device
+
+    data = open_dataset(dataset)
+    return Setting(
+        dataset=data,
+        clips=choose_clips(data, split, limit),
+        split=split,
+        protocol=protocol,
+        device=str(choose_device(device)),
+        precision=precision,
+        allow_mismatch=allow_mismatch,
+    )
+
+
+def _default_out(name: str, split: str, limit: int) -> Path:
+    """Other clips are other results: they get a folder of their own."""
+    parts = [name, *([split] if split != "test" else []), *([f"first{limit}"] if limit else [])]
+    return Path("results") / "-".join(parts)
+
+
+def _finish(outcome: "Outcome", out: Path, protocol: "EvalProtocol", as_json: bool) -> None:
+    from fvsr_bench.errors import ModelError
+    from fvsr_bench.report import write_report
+    from fvsr_bench.report.tables import table2
+
+    results, paths = write_report(out, protocol)
+    table = table2(results, protocol)
+    if as_json:
+        print_json(table_json(table, paths))
+    else:
+        print_table(table)
+        for name in outcome.replaced:
+            say(f"replaced the older run {name}")
+        if outcome.ran == 0 and results.complete:
+            say("nothing to do: every record was there already")
+        _print_paths(out, paths)
+    mine = outcome.manifests
+    if not any(m.status == "complete" for m in mine):
+        reasons = "; ".join(f"{m.model}: {m.reason}" for m in mine[:3])
+        more = f" (and {len(mine) - 3} more)" if len(mine) > 3 else ""
+        raise ModelError(f"no method could be evaluated: {reasons}{more}")
+
+
+@app.command("report")
+def report_command(results: Path = RESULTS, protocol: str = PROTOCOL, as_json: bool = JSON) -> None:
+    """Render all tables and figures of a results folder again, byte for byte.
+
+    Example:
+
+      fvsr-bench report --results results/faceclips --protocol sofvsr
+    """
+    from fvsr_bench.protocols import protocol as find_protocol
+    from fvsr_bench.report import write_report
+    from fvsr_bench.report.tables import table2
+
+    chosen = find_protocol(protocol)
+    loaded, paths = write_report(results, chosen)
+    table = table2(loaded, chosen)
+    if as_json:
+        print_json(table_json(table, paths))
+    else:
+        print_table(table)
+        _print_paths(results, paths)
+
+
+@plot.command("per-frame-psnr")
+def plot_per_frame(
+    results: Path = RESULTS,
+    protocol: str = PROTOCOL,
+    out: Path | None = typer.Option(None, "--out", "-o", help="Folder.  [default: RESULTS]"),
+) -> None:
+    """Draw Fig. 5: mean PSNR frame by frame, first 10 frames and all; PNG, SVG and CSV.
+
+    Example:
+
+      fvsr-bench plot per-frame-psnr --results results/demo --out figures
+    """
+    from fvsr_bench.files import write_atomic
+    from fvsr_bench.protocols import protocol as find_protocol
+    from fvsr_bench.report import load_results, render_figure5
+
+    loaded = load_results(results)
+    for name, content in render_figure5(loaded, find_protocol(protocol)).items():
+        path = (out or results) / name
+        write_atomic(path, content)
+        say(str(path))
+
+
+@app.command("models")
+def models_command(as_json: bool = JSON) -> None:
+    """List the methods: parameters, GMAC per 40x40 frame, look-ahead, weights, origin, licence.
+
+    Example:
+
+      fvsr-bench models --json
+    """
+    from fvsr_bench.cli.models import describe_methods
+
+    rows = describe_methods()
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table as RichTable
+
+    table = RichTable(box=box(), title="Methods", title_justify="left")
+    names = ("method", "title", "parameters", "GMAC/frame", "look-ahead", "weights", "origin")
+    for name in (*names, "licence"):
+        right = name in ("parameters", "GMAC/frame")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        reason = row["reason"]
+        if reason:
+            table.add_row(row["method"], f"unavailable: {reason}", *[""] * 6)
+            continue
+        look = {0: "none", None: "whole clip"}.get(row["lookahead"], f"{row['lookahead']} frame")
+        table.add_row(
+            row["method"],
+            row["title"],
+            f"{row['parameters']:,}",
+            f"{row['gmac_per_frame']:.3f}",
+            look,
+            ", ".join(row["weights"]) or ("none needed" if not row["trainable"] else "none"),
+            row["origin"],
+            row["licence"],
+        )
+    console().print(table)
+
+
+def _print_paths(out: Path, paths: list[Path]) -> None:
+    say(f"\nrecords   {out / 'records'}")
+    for path in paths:
+        if path.suffix in (".md", ".png", ".html"):
+            say(f"{path.stem:<9} {path}")

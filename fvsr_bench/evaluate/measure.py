@@ -1,0 +1,49 @@
+"""Apply one model to one clip and take every stored measure of the result."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fvsr_bench import color
+from fvsr_bench.errors import ModelError
+from fvsr_bench.infer import Precision, super_resolve
+from fvsr_bench.metrics.fidelity import fidelity_grid
+from fvsr_bench.metrics.identity import FaceDistance
+from fvsr_bench.records import FACE_KEYS
+from fvsr_bench.spec import Clip
+
+Measurements = dict[tuple[str, str], np.ndarray]
+
+
+class Truth:
+    """The ground truth of one clip, prepared once for all methods (its face encodings included)."""
+
+    def __init__(self, clip: Clip, face: FaceDistance, face_box: str, device: str) -> None:
+        self.clip, self.face, self.key = clip, face, FACE_KEYS[face_box]
+        self.hr = torch.from_numpy(clip.hr).permute(0, 3, 1, 2).contiguous().to(device)
+        self.encoded = face.encode(self.hr)
+
+    def measure(self, sr: Tensor) -> Measurements:
+        """Measure SR frames, uint8 [T, 3, H, W], under every stored convention."""
+        found = {key: value.numpy() for key, value in fidelity_grid(sr, self.hr).items()}
+        found["face", self.key] = np.asarray(self.face.distance(sr, self.encoded))
+        return found
+
+
+def run_clip(model: nn.Module, clip: Clip, *, device: str, precision: Precision) -> Tensor:
+    """Super-resolve a clip and round it to 8 bit, once: uint8 [T, 3, H, W] on `device`.
+
+    Raises ModelError when the model raises or returns anything but a finite clip of the HR size.
+    """
+    try:
+        sr = super_resolve(model, clip.lr, device=device, precision=precision)
+    except ModelError:
+        raise
+    except Exception as error:  # a method is third-party code: anything can come out of it
+        text = " ".join(str(error).split())[:200]
+        what = f"the model raised {type(error).__name__}"
+        raise ModelError(f"{what}: {text or 'no message'}") from error
+    if sr.shape[-2:] != clip.hr.shape[1:3]:
+        got, expected = list(sr.shape[-2:]), list(clip.hr.shape[1:3])
+        raise ModelError(f"the model made frames of {got} px; the ground truth has {expected}")
+    return color.to_uint8(sr)

@@ -1,0 +1,64 @@
+"""Everything derived from a results folder: tables and figures, pure functions of the records."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fvsr_bench.files import write_atomic
+from fvsr_bench.report import figures, tables
+from fvsr_bench.report.results import Results, load_results
+from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
+
+__all__ = ["Results", "load_results", "render_figure5", "render_tables", "write_report"]
+
+Files = Mapping[str, bytes | str]  # file name -> content
+
+
+def render_tables(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> Files:
+    """Render Tables 1 and 2 as CSV and Markdown."""
+    table = tables.table2(results, protocol)
+    return {
+        "table1.csv": tables.csv_text(tables.table1_rows(results)),
+        "table1.md": tables.table1_markdown(results),
+        "table2.csv": tables.csv_text(tables.rows_of(table)),
+        "table2.md": tables.markdown(table),
+    }
+
+
+def render_figure5(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> Files:
+    """Render Fig. 5 (per-frame PSNR): `fig5` first 10 frames as in the paper, `fig5-all` all."""
+    runs = [m for m in results.complete if m.variant.split("-")[0] == "full"]
+    files: dict[str, bytes | str] = {}
+    for name, first in (("fig5", 10), ("fig5-all", 0)):
+        curves = figures.per_frame_curves(results, protocol, runs, first)
+        figure = figures.per_frame_figure(curves, figure_note(results, protocol))
+        files |= {f"{name}.{kind}": figures.render(figure, kind) for kind in ("png", "svg")}
+        files[f"{name}.csv"] = tables.csv_text(figures.curve_rows(curves))
+        figures.close(figure)
+    return files
+
+
+def figure_note(results: Results, protocol: EvalProtocol) -> str:
+    """Say under a figure's title what the data and the protocol are."""
+    f = results.facts
+    kind = results.data_note().split(";")[0]
+    return f"{kind}; {f.split}, {len(f.clips)} clips, {f.degradation} x{f.scale}, {protocol.name}"
+
+
+def write_report(root: Path, protocol: EvalProtocol = FAPN_PROTOCOL) -> tuple[Results, list[Path]]:
+    """Render everything that can be derived from a results folder into it; returns the paths.
+
+    The same records give the same bytes. A protocol other than the default is rendered beside it:
+    `table2-sofvsr.md`.
+    """
+    results = load_results(root)
+    files = dict(render_tables(results, protocol))
+    if results.complete:
+        files |= render_figure5(results, protocol)
+    suffix = "" if protocol == FAPN_PROTOCOL else f"-{protocol.name}"
+    paths = []
+    for name, content in sorted(files.items()):
+        stem, _, kind = name.rpartition(".")
+        path = root / f"{stem}{suffix}.{kind}"
+        write_atomic(path, content)
+        paths.append(path)
+    return results, paths

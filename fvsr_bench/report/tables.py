@@ -1,0 +1,395 @@
+"""Tables 1 and 2 from the records: computed once, rendered as CSV, Markdown and JSON-like rows."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fvsr_bench.manifest import RunManifest
+from fvsr_bench.records import clip_values, measured_frames, protocol_key
+from fvsr_bench.report.results import Results
+from fvsr_bench.spec import EvalProtocol
+from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a metric is printed and which way is better."""
+
+    name: str
+    title: str
+    digits: int
+    higher_is_better: bool
+
+
+METRICS = (
+    Metric(name="psnr", title="PSNR (dB)", digits=2, higher_is_better=True),
+    Metric(name="ssim", title="SSIM", digits=3, higher_is_better=True),
+    Metric(name="face", title="Face distance", digits=3, higher_is_better=False),
+)
+PAPER_TABLE_1 = {"train": (340, 10880), "val": (15, 480), "test": (45, 1440)}
+SPLIT_TITLES = {"train": "Training", "val": "Validation", "test": "Testing"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One metric of one method: the paper's number, ours, and the distance to the best method."""
+
+    ours: Estimate
+    paper: float | None
+    where: str  # in the paper
+    best: bool
+    to_best: Estimate | None  # ours minus the best method's, paired by clip; None for the best
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if self.paper is None else self.ours.mean - self.paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method: its cells, or the reason why there are none."""
+
+    manifest: RunManifest
+    title: str
+    cells: dict[str, Cell]  # metric -> cell; empty without numbers
+    frames: int
+    faces: int  # frames with a face, where Face distance was measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of methods under one protocol."""
+
+    caption: str
+    rows: tuple[Row, ...]
+    metrics: tuple[Metric, ...]
+    protocol: EvalProtocol
+    footnotes: tuple[str, ...]
+
+
+def table2(results: Results, protocol: EvalProtocol) -> Table:
+    """Compute Table 2: every method as published by the paper beside our measurement."""
+    manifests = [m for m in results.manifests if m.variant.split("-")[0] == "full"]
+    return compare(results, protocol, manifests, "Table 2. Quantitative comparison")
+
+
+def compare(
+    results: Results, protocol: EvalProtocol, manifests: Sequence[RunManifest], caption: str
+) -> Table:
+    """Compute a table of the given runs: means with 95 % intervals, paired distance to the best.
+
+    Rows with numbers come first, best PSNR on top; rows without follow with their reason.
+    """
+    runs = [m for m in manifests if m.status == "complete"]
+    metrics = tuple(m for m in METRICS if runs and _is_measured(results, m.name, protocol))
+    cells: dict[str, dict[str, Cell]] = {m.run_id: {} for m in runs}
+    for metric in metrics:
+        for run_id, cell in _cells(results, protocol, runs, metric).items():
+            cells[run_id][metric.name] = cell
+    frames = _counts(results, "psnr", protocol)
+    faces = _counts(results, "face", protocol)
+    titles = _titles(manifests)
+    rows = [
+        Row(
+            manifest=m,
+            title=titles[m.run_id],
+            cells=cells.get(m.run_id, {}),
+            frames=frames.get(m.run_id, 0),
+            faces=faces.get(m.run_id, 0),
+        )
+        for m in manifests
+    ]
+    return Table(
+        caption=caption,
+        rows=tuple(sorted(rows, key=_rank)),
+        metrics=metrics or METRICS,
+        protocol=protocol,
+        footnotes=_footnotes(results, protocol, rows),
+    )
+
+
+def _counts(results: Results, metric: str, protocol: EvalProtocol) -> dict[str, int]:
+    if results.records.empty:
+        return {}
+    counts = measured_frames(results.records, metric, protocol)
+    return {str(run_id): int(count) for run_id, count in counts.items()}
+
+
+def _is_measured(results: Results, metric: str, protocol: EvalProtocol) -> bool:
+    if metric != "face":
+        return True  # a missing convention is an error that names those there are
+    return bool((results.records["protocol"] == protocol_key(metric, protocol)).any())
+
+
+def _cells(
+    results: Results, protocol: EvalProtocol, runs: Sequence[RunManifest], metric: Metric
+) -> dict[str, Cell]:
+    table = clip_values(results.records, metric.name, protocol)
+    values = {run.run_id: table[run.run_id].to_numpy(np.float64) for run in runs}
+    ours = {run_id: bootstrap_mean(value) for run_id, value in values.items()}
+    sign = 1 if metric.higher_is_better else -1
+    ranked = [run_id for run_id, e in ours.items() if not math.isnan(e.mean)]
+    best = max(ranked, key=lambda run_id: sign * ours[run_id].mean, default="")
+    cells = {}
+    for run in runs:
+        known = run.about.published.get(metric.name)
+        cells[run.run_id] = Cell(
+            ours=ours[run.run_id],
+            paper=float(known["value"]) if known else None,
+            where=str(known["where"]) if known else "",
+            best=run.run_id == best,
+            to_best=paired_difference(values[run.run_id], values[best])
+            if best and run.run_id != best
+            else None,
+        )
+    return cells
+
+
+def _rank(row: Row) -> tuple[bool, float, str]:
+    cell = row.cells.get("psnr")
+    return (cell is None, -cell.ours.mean if cell else 0.0, row.title.lower())
+
+
+def _titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
+    """Name the rows: the title alone where it is unique, else with what tells them apart."""
+    titles = {}
+    for m in manifests:
+        alike = [o for o in manifests if o.about.title == m.about.title and o is not m]
+        title = m.about.title
+        if any(o.variant != m.variant for o in alike):
+            title += f" {m.variant}"
+        if any(o.variant == m.variant for o in alike):
+            title += f" ({m.weights})"
+        titles[m.run_id] = title + (" †" if m.about.mismatch else "")
+    return titles
+
+
+def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) -> tuple[str, ...]:
+    notes = [
+        f"Data: {results.data_note()}.",
+        f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
+        "Ours: mean over clips ± half the 95 % bootstrap interval over clips; difference: ours "
+        "minus paper. The paper measured on 300-VW faces: a difference to it mixes method, "
+        "training and data.",
+    ]
+    counts = {(row.frames, row.faces) for row in rows if row.cells}
+    if any(faces < frames for frames, faces in counts if faces):
+        notes.append(
+            "Face distance is averaged over the frames in which a face is found in the ground "
+            "truth; they are the same for every method."
+        )
+    marked = [row.manifest.about for row in rows if row.manifest.about.mismatch]
+    return (*notes, *(f"† {about.title}: {about.mismatch}." for about in marked))
+
+
+def describe_protocol(p: EvalProtocol) -> str:
+    """Spell a protocol out in one line."""
+    frames = {
+        "all": "all frames",
+        "drop-2-2": "without the first and last 2 frames",
+        "first-10": "first 10 frames",
+    }[p.frames]
+    average = "mean over frames, then clips"
+    if p.average == "pooled":
+        average = "MSE pooled over a clip's frames, then mean over clips"
+    window = f"SSIM {p.ssim_window} window {p.ssim_size} px"
+    if p.ssim_window == "gaussian":
+        window += f" sigma {p.ssim_sigma:g}"
+    if p.ssim_range == "prediction":
+        window += ", data range of the prediction"
+    rounded = "rounded to 8 bit" if p.quantise else "not rounded"
+    box = {"gt": "of the ground truth", "each": "of each image", "whole": "the whole frame"}
+    return (
+        f"{p.colour}, border crop {p.crop} px, {rounded}, {frames}, {average}, "
+        f"PSNR at most {p.psnr_cap:g} dB, {window}, face box {box[p.face_box]}"
+    )
+
+
+def markdown(table: Table) -> str:
+    """Render a table, the paired distances to the best method and the footnotes as Markdown."""
+    head = ["Method"]
+    for m in table.metrics:
+        arrow = "↑" if m.higher_is_better else "↓"
+        head += [f"{m.title} {arrow} paper", "ours", "difference"]
+    head += ["clips", "frames"]
+    body = [[row.title, *_md_cells(row, table.metrics)] for row in table.rows]
+    lines = [f"**{table.caption}** ({table.footnotes[0].removeprefix('Data: ').rstrip('.')})", ""]
+    lines += md_table(head, body)
+    paired = _md_paired(table)
+    if paired:
+        lines += ["", "Paired difference to the best method, mean [95 % interval]:", "", *paired]
+    lines += ["", *(f"- {note}" for note in table.footnotes), ""]
+    return "\n".join(lines)
+
+
+def md_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Lay out a Markdown table, columns padded; the first is left-aligned, the others right."""
+    cells = [[text.replace("|", "\\|") for text in row] for row in [head, *body]]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
+    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+    out = []
+    for row in [cells[0], rule, *cells[1:]]:
+        first, *rest = (
+            f"{text:<{w}}" if i == 0 else f"{text:>{w}}"
+            for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        )
+        out.append("| " + " | ".join([first, *rest]) + " |")
+    return out
+
+
+def _md_cells(row: Row, metrics: Sequence[Metric]) -> list[str]:
+    if not row.cells:
+        empty = [""] * (3 * len(metrics) + 1)
+        return [row.manifest.reason, *empty]
+    out = []
+    for metric in metrics:
+        cell = row.cells[metric.name]
+        ours = plus_minus(cell.ours, metric.digits)
+        out += [
+            number(cell.paper, metric.digits),
+            f"**{ours}**" if cell.best else ours,
+            number(cell.difference, metric.digits, signed=True),
+        ]
+    clips = max(cell.ours.clips for cell in row.cells.values())
+    return [*out, str(clips), str(row.frames)]
+
+
+def _md_paired(table: Table) -> list[str]:
+    rows = [row for row in table.rows if row.cells]
+    if len(rows) < 2:
+        return []
+    body = [
+        [row.title, *(interval(row.cells[m.name], m.digits) for m in table.metrics)] for row in rows
+    ]
+    return md_table(["Method", *(m.title for m in table.metrics)], body)
+
+
+def number(value: float | None, digits: int, *, signed: bool = False) -> str:
+    """Print a number, "–" for none; minus is the ASCII one so that it can be searched for."""
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return text.replace("-", "") if float(text) == 0 and not signed else text
+
+
+def plus_minus(estimate: Estimate, digits: int) -> str:
+    """Print mean ± half-width."""
+    if math.isnan(estimate.mean):
+        return "–"
+    return f"{estimate.mean:.{digits}f} ± {estimate.half_width:.{digits}f}"
+
+
+def interval(cell: Cell, digits: int) -> str:
+    """Print the paired difference to the best method with its interval."""
+    if cell.to_best is None:
+        return "best" if cell.best else "–"
+    d = cell.to_best
+    more = digits + 1  # paired intervals are an order narrower than the means'
+    return f"{d.mean:+.{more}f} [{d.low:+.{more}f}, {d.high:+.{more}f}]"
+
+
+def rows_of(table: Table) -> list[dict[str, Any]]:
+    """Return a table as one dict per method x metric, full precision: the CSV and JSON form."""
+    out = []
+    for row in table.rows:
+        m = row.manifest
+        same = {
+            "method": m.model,
+            "title": m.about.title,
+            "variant": m.variant,
+            "weights": m.weights,
+            "protocol": table.protocol.name,
+            "status": m.status,
+            "reason": m.reason,
+            "run_id": m.run_id,
+        }
+        for metric in table.metrics:
+            cell = row.cells.get(metric.name)
+            out.append(same | {"metric": metric.name} | _cell_fields(row, metric, cell))
+    return out
+
+
+def _cell_fields(row: Row, metric: Metric, cell: Cell | None) -> dict[str, Any]:
+    if cell is None:
+        known = row.manifest.about.published.get(metric.name)
+        fields = {"paper": known["value"] if known else None}
+        return fields | dict.fromkeys(_NUMBERS[1:])
+    near = cell.to_best
+    values = (
+        cell.paper,
+        cell.ours.mean,
+        cell.ours.low,
+        cell.ours.high,
+        cell.difference,
+        cell.best,
+        near.mean if near else None,
+        near.low if near else None,
+        near.high if near else None,
+        cell.ours.clips,
+        row.faces if metric.name == "face" else row.frames,
+    )
+    return {name: _plain(value) for name, value in zip(_NUMBERS, values, strict=True)}
+
+
+_NUMBERS = (
+    *("paper", "ours", "low", "high", "difference", "best"),
+    *("to_best", "to_best_low", "to_best_high", "clips", "frames"),
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 6)
+    return value
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Render dict rows as CSV: None is empty, lines end in \\n on every system."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def table1_rows(results: Results) -> list[dict[str, Any]]:
+    """Return Table 1: sequences and frames of each split, the paper's beside ours."""
+    rows = []
+    for split, title in SPLIT_TITLES.items():
+        sequences, frames = results.facts.splits.get(split, (0, 0))
+        paper = PAPER_TABLE_1[split]
+        rows.append(
+            {
+                "split": split,
+                "title": title,
+                "paper_sequences": paper[0],
+                "paper_frames": paper[1],
+                "sequences": sequences,
+                "frames": frames,
+            }
+        )
+    return rows
+
+
+def table1_markdown(results: Results) -> str:
+    """Render Table 1 as Markdown."""
+    head = ["Split", "sequences, paper", "ours", "frames, paper", "ours"]
+    body = [
+        [
+            str(row["title"]),
+            str(row["paper_sequences"]),
+            str(row["sequences"]),
+            str(row["paper_frames"]),
+            str(row["frames"]),
+        ]
+        for row in table1_rows(results)
+    ]
+    note = results.data_note()
+    return "\n".join([f"**Table 1. Datasets** ({note})", "", *md_table(head, body), ""])
