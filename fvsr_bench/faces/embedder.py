@@ -30,6 +30,8 @@ MODEL_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 class FaceNet(nn.Module):
     """Map aligned RGB face chips in [0, 1] to 128-d encodings (not normalised; < 0.6 = same)."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 32, 7, stride=2)
@@ -82,7 +84,7 @@ def load_face_net(path: Path | None = None, *, device: str | torch.device = "cpu
     """
     net = FaceNet()
     read_dlib_weights(path or model_path(MODEL_FILE), net)
-    return net.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
+    return net.requires_grad_(False).eval().to(memory_format=torch.channels_last).to(device)
 
 
 def model_path(name: str) -> Path:
