@@ -65,8 +65,10 @@ def test_a_resumed_writer_makes_the_same_bytes(tmp_path, meta):
             assert not writer.has("b")
         writer.add(*clip("b"))
         writer.finish()
-    files = [[p for p in (tmp_path / n).rglob("*.*") if p.is_file()] for n in ("once", "twice")]
-    once, twice = ({(p.parent.name, p.name): p.read_bytes() for p in paths} for paths in files)
+    once, twice = (
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*.*") if p.is_file()}
+        for root in (tmp_path / "once", tmp_path / "twice")
+    )
     assert once == twice
 
 
