@@ -19,6 +19,7 @@ from fvsr_bench import registry
 from fvsr_bench.errors import FvsrError, UsageError
 from fvsr_bench.evaluate.measure import Truth, run_clip
 from fvsr_bench.evaluate.plan import Job, Setting, fitting, plan
+from fvsr_bench.faces.judge import face_distance
 from fvsr_bench.manifest import (
     DatasetFacts,
     RunManifest,
@@ -27,7 +28,6 @@ from fvsr_bench.manifest import (
     read_manifest,
     write_json,
 )
-from fvsr_bench.metrics.identity import FaceDistance
 from fvsr_bench.records import RunKey, clip_table, merge_parts, write_table
 
 Progress = Callable[[str, int, int], None]  # what is done now, steps done, steps in all
@@ -155,14 +155,13 @@ def _loop(rows: list[_Row], setting: Setting, folder: Folder, progress: Progress
     total = sum(len(row.missing) for row in rows)
     if not total:
         return
-    face = FaceDistance(device=setting.device)
+    face = face_distance(setting.device, setting.protocol.face_box)
     for clip_id in setting.clips:
         todo = [row for row in rows if clip_id in row.missing]
         if not todo:
             continue
-        truth = Truth(
-            setting.dataset.load(clip_id), face, setting.protocol.face_box, setting.device
-        )
+        cache = setting.dataset.root / ".cache" / "faces"
+        truth = Truth(setting.dataset.load(clip_id), face, setting.device, cache)
         for row in todo:
             left = sum(len(row.missing) for row in rows)
             progress(f"{clip_id}: {row.manifest.about.title}", total - left, total)
@@ -177,7 +176,7 @@ def _one(row: _Row, truth: Truth, setting: Setting, folder: Folder) -> None:
     try:
         sr = run_clip(row.model, clip, device=setting.device, precision=setting.precision)
     except FvsrError as error:
-        _fail(row, f"{error} (clip {clip.id})")
+        _fail(row, f"clip {clip.id}: {error}")
         row.missing.clear()
         return
     table = clip_table(run_key(manifest, setting), clip.id, truth.measure(sr))

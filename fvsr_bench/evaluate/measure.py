@@ -1,5 +1,7 @@
 """Apply one model to one clip and take every stored measure of the result."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,6 @@ from fvsr_bench.errors import ModelError
 from fvsr_bench.infer import Precision, super_resolve
 from fvsr_bench.metrics.fidelity import fidelity_grid
 from fvsr_bench.metrics.identity import FaceDistance
-from fvsr_bench.records import FACE_KEYS
 from fvsr_bench.spec import Clip
 
 Measurements = dict[tuple[str, str], np.ndarray]
@@ -18,15 +19,16 @@ Measurements = dict[tuple[str, str], np.ndarray]
 class Truth:
     """The ground truth of one clip, prepared once for all methods (its face encodings included)."""
 
-    def __init__(self, clip: Clip, face: FaceDistance, face_box: str, device: str) -> None:
-        self.clip, self.face, self.key = clip, face, FACE_KEYS[face_box]
+    def __init__(self, clip: Clip, face: FaceDistance, device: str, cache: Path) -> None:
+        self.clip, self.face = clip, face
         self.hr = torch.from_numpy(clip.hr).permute(0, 3, 1, 2).contiguous().to(device)
-        self.encoded = face.encode(self.hr)
+        self.faces = face.encode_gt(clip.hr, clip.landmarks, cache=cache)
 
     def measure(self, sr: Tensor) -> Measurements:
         """Measure SR frames, uint8 [T, 3, H, W], under every stored convention."""
         found = {key: value.numpy() for key, value in fidelity_grid(sr, self.hr).items()}
-        found["face", self.key] = np.asarray(self.face.distance(sr, self.encoded))
+        frames = sr.permute(0, 2, 3, 1).cpu().numpy()
+        found["face", self.face.key] = self.face.distance(frames, self.faces)
         return found
 
 
