@@ -1,1 +1,1 @@
-"""The methods FAPN is compared with, one file each: its name is the method, SPEC describes it."""
+"""The methods that FAPN is compared with: one file, one SPEC each."""

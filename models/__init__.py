@@ -1,1 +1,1 @@
-"""The methods under reproduction: FAPN. Each module or package here with a SPEC is a method."""
+"""The method under reproduction: FAPN. Each module or package here holds one method and its SPEC."""

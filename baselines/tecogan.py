@@ -1,0 +1,30 @@
+"""TecoGAN's generator: FRVSR with 16 blocks and a bicubic skip, to be trained adversarially.
+
+Paper: Chu, Xie, Mayer, Leal-Taixé, Thuerey, "Learning Temporal Coherence via Self-Supervision for
+GAN-based Video Generation", ACM ToG 2020. Authors' code: github.com/thunil/TecoGAN (Apache-2.0).
+Licence of this reimplementation: MIT.
+
+Differs from the paper: as `frvsr` does (start, phase of the skip); its authors' conventions come
+back with their weights, through the card.
+"""
+
+from fvsr_bench.nn import FrameRecurrent
+from fvsr_bench.spec import ModelSpec, Published, TrainRecipe
+
+_TABLE2 = "Table 2, column 'TecoGan'"
+
+SPEC = ModelSpec(
+    build=FrameRecurrent,
+    title="TecoGAN",
+    reference="Chu et al., Learning Temporal Coherence via Self-Supervision, ACM ToG 2020",
+    licence="MIT (reimplementation; authors' code: Apache-2.0)",
+    lookahead=0,
+    options={"blocks": 16},
+    recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
+    ablations={"hr-feedback": {"feedback": False}},
+    published={
+        "psnr": Published(value=24.85, where=_TABLE2),
+        "ssim": Published(value=0.811, where=_TABLE2),
+        "face": Published(value=0.252, where=_TABLE2),
+    },
+)

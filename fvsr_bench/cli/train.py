@@ -1,0 +1,84 @@
+"""`fvsr-bench train`: train a method on a dataset; resumes where it stopped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    method: Annotated[
+        str, typer.Argument(help="A method's name (see `fvsr-bench models`) or file.")
+    ],
+    data: Annotated[str, typer.Option(help="Dataset folder made by `data prepare`, or 'demo'.")],
+    recipe: Annotated[
+        str, typer.Option(help="'default' (what was found to train) or 'paper' (the literal text).")
+    ] = "default",
+    tag: Annotated[str, typer.Option(help="Name of the weights: OUT/METHOD/TAG.safetensors.")] = "",
+    steps: Annotated[int, typer.Option(help="Number of steps; 0 = the recipe's.", min=0)] = 0,
+    minutes: Annotated[
+        float, typer.Option(help="Stop cleanly after so many minutes; 0 = no limit.", min=0)
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Decides initial weights and every batch.")] = 0,
+    without: Annotated[
+        str, typer.Option(help="Parts to switch off, e.g. 'nic,fsrc' (see the method's ablations).")
+    ] = "",
+    start: Annotated[
+        Path | None, typer.Option(help="Weights (.safetensors) to start from.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of weights.")] = Path("weights"),
+    runs: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Processes or GPUs per node.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Number of machines.", min=1)] = 1,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 250,
+) -> None:
+    """Train METHOD with the benchmark's one loop and write weights with a card.
+
+    The same command continues after Ctrl-C or a kill. Examples:
+
+        fvsr-bench train fapn --data data/faceclips
+
+        fvsr-bench train sofvsr --data data/faceclips --steps 1000 --minutes 30
+
+        fvsr-bench train fapn --data data/faceclips --without nic,fsrc --tag bi-no-nic-no-fsrc
+    """
+    from lightning_fabric import Fabric
+
+    from fvsr_bench.cli.progress import show_training
+    from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.recipes import choose_recipe, variant
+    from fvsr_bench.registry import load_spec
+    from fvsr_bench.train import TrainJob
+    from fvsr_bench.train import train as loop
+
+    spec = load_spec(method)
+    parts = [part.strip() for part in without.split(",") if part.strip()]
+    name, options = variant(spec, parts, tag)
+    dataset = open_dataset(data)
+    chosen, changes = choose_recipe(spec, recipe, steps)
+    job = TrainJob(
+        method=method,
+        tag=name if recipe == "default" else tag or f"{name}-{recipe}",
+        options={**options, **changes},
+        recipe=chosen,
+        seed=seed,
+        start=start,
+    )
+    fabric = Fabric(
+        accelerator="auto" if device == "auto" else device,
+        devices=devices,
+        num_nodes=nodes,
+        precision="bf16-mixed" if chosen.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    events = loop(
+        job,
+        dataset,
+        out=out,
+        runs=runs,
+        fabric=fabric,
+        minutes=minutes,
+        validate_every=validate_every,
+    )
+    show_training(events, f"{spec.title} ({job.tag})", quiet=not fabric.is_global_zero)

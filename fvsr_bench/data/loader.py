@@ -1,0 +1,148 @@
+"""Training batches from a memory-mapped cache; any step's batch can be made again from its number."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fvsr_bench.data.store import Dataset
+from fvsr_bench.errors import DataError
+from fvsr_bench.files import replacing
+from fvsr_bench.spec import Clip, TrainRecipe
+
+_MIRRORED = [1, 0, 2, 4, 3]  # left and right eye, and mouth corner, change places
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Clips in [0, 1] and where their faces are."""
+
+    lr: Float[Tensor, "b t 3 h w"]
+    hr: Float[Tensor, "b t 3 H W"]
+    landmarks: Float[Tensor, "b t 5 2"]  # in HR px of the (cut, mirrored) frame
+    clips: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move the tensors to a device."""
+        return Batch(
+            lr=self.lr.to(device, non_blocking=True),
+            hr=self.hr.to(device, non_blocking=True),
+            landmarks=self.landmarks.to(device, non_blocking=True),
+            clips=self.clips,
+        )
+
+
+class TrainSampler:
+    """Draws `recipe.batch` clips x `recipe.frames` consecutive frames of one split.
+
+    `batch(step)` is a function of (seed, step): resuming needs no state, and several processes
+    each take their share of the same global batch. Builds its cache of decoded frames once.
+    """
+
+    def __init__(
+        self, dataset: Dataset, recipe: TrainRecipe, *, seed: int, split: str = "train"
+    ) -> None:
+        self.clips = dataset.clip_ids(split)
+        if not self.clips:
+            raise DataError(
+                f"dataset '{dataset.name}' has no clips in split '{split}'; prepare one with "
+                "`fvsr-bench data prepare SRC --out DIR`."
+            )
+        lengths = dataset.index.set_index("clip").loc[self.clips, "frames"]
+        if int(lengths.min()) < recipe.frames:
+            raise DataError(
+                f"dataset '{dataset.name}' has clips of {int(lengths.min())} frames; the recipe "
+                f"'{recipe.name}' draws {recipe.frames}."
+            )
+        self.recipe, self.seed, self.scale = recipe, seed, dataset.degradation.scale
+        self.lengths = lengths.to_numpy()
+        self.hr, self.lr, self.landmarks = _cache(dataset, split, self.clips, int(lengths.max()))
+
+    def batch(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
+        """Return this process's share (every `world`-th clip from `rank`) of the batch of a step."""
+        rng = np.random.default_rng([self.seed, step])
+        recipe = self.recipe
+        draws = []
+        for _ in range(recipe.batch):
+            clip = int(rng.integers(len(self.clips)))
+            first = int(rng.integers(self.lengths[clip] - recipe.frames + 1))
+            top, left = rng.random(2)
+            draws.append((clip, first, top, left, bool(rng.random() < 0.5) and recipe.hflip))
+        parts = [self._cut(*draw) for draw in draws[rank::world]]
+        lr, hr, landmarks = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+        names = tuple(self.clips[draw[0]] for draw in draws[rank::world])
+        return Batch(lr=lr, hr=hr, landmarks=landmarks, clips=names)
+
+    def _cut(
+        self, clip: int, first: int, top: float, left: float, mirrored: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        frames = slice(first, first + self.recipe.frames)
+        h, w = self.lr.shape[2:4]
+        size_h, size_w = (self.recipe.patch or h), (self.recipe.patch or w)
+        y, x, s = int(top * (h - size_h + 1)), int(left * (w - size_w + 1)), self.scale
+        lr = self.lr[clip, frames, y : y + size_h, x : x + size_w]
+        hr = self.hr[clip, frames, y * s : (y + size_h) * s, x * s : (x + size_w) * s]
+        points = self.landmarks[clip, frames] - np.array([x * s, y * s], np.float32)
+        if mirrored:
+            lr, hr = lr[:, :, ::-1], hr[:, :, ::-1]
+            points = points[:, _MIRRORED]
+            points[..., 0] = size_w * s - 1 - points[..., 0]
+        return _tensor(lr), _tensor(hr), torch.from_numpy(points)
+
+
+def _tensor(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(frames.transpose(0, 3, 1, 2))).float().div_(255)
+
+
+def _cache(
+    dataset: Dataset, split: str, clips: list[str], frames: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Open (after making, if missing) the decoded frames of a split as memory-mapped arrays."""
+    folder = dataset.root / ".cache"
+    size = dataset.meta.size
+    small = size // dataset.degradation.scale
+    shapes = {
+        "hr": (len(clips), frames, size, size, 3),
+        "lr": (len(clips), frames, small, small, 3),
+        "landmarks": (len(clips), frames, 5, 2),
+    }
+    paths = {kind: folder / f"{split}-{dataset.id}-{kind}.npy" for kind in shapes}
+    if not all(path.exists() for path in paths.values()):
+        _fill(dataset, clips, shapes, paths)
+    hr, lr, points = (np.load(paths[kind], mmap_mode="r") for kind in ("hr", "lr", "landmarks"))
+    return hr, lr, points
+
+
+def _fill(
+    dataset: Dataset,
+    clips: list[str],
+    shapes: dict[str, tuple[int, ...]],
+    paths: dict[str, Path],
+) -> None:
+    fields: dict[str, Callable[[Clip], np.ndarray]] = {
+        "hr": lambda clip: clip.hr,
+        "lr": lambda clip: clip.lr,
+        "landmarks": lambda clip: clip.landmarks,
+    }
+    with (
+        replacing(paths["hr"]) as hr,
+        replacing(paths["lr"]) as lr,
+        replacing(paths["landmarks"]) as points,
+    ):
+        arrays = {
+            kind: np.lib.format.open_memmap(
+                path, "w+", np.float32 if kind == "landmarks" else np.uint8, shapes[kind]
+            )
+            for kind, path in (("hr", hr), ("lr", lr), ("landmarks", points))
+        }
+        for i, name in enumerate(clips):
+            clip = dataset.load(name)
+            for kind, take in fields.items():
+                values = take(clip)
+                arrays[kind][i, : len(values)] = values
+        for array in arrays.values():
+            array.flush()

@@ -1,0 +1,62 @@
+"""Which recipe and which variant of a method a training command means."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fvsr_bench.errors import unknown
+from fvsr_bench.spec import ModelSpec, TrainRecipe
+
+# FAPN section 4.2, word by word; what it does not say (optimiser, schedule) is Adam, flat.
+PAPER = TrainRecipe(
+    name="paper",
+    learning_rate=1e-4,
+    schedule="flat",
+    warmup=0,
+    clip_grad=0.0,
+    ema=0.0,
+    zero_init=False,
+    precision="fp32",
+)
+
+
+def choose_recipe(
+    spec: ModelSpec, name: str, steps: int = 0
+) -> tuple[TrainRecipe, Mapping[str, Any]]:
+    """Return the recipe and the build options that go with it; `steps` > 0 overrides its length.
+
+    "paper" also drops the global residual and the zero-initialised heads, where the method has them.
+    """
+    recipes = {"default": spec.recipe, "paper": PAPER}
+    if name not in recipes:
+        raise unknown("recipe", name, recipes)
+    recipe = recipes[name]
+    if steps:
+        recipe = dataclasses.replace(recipe, steps=steps)
+    if name == "default":
+        return recipe, {}
+    recipe = dataclasses.replace(recipe, losses={"mse": 1.0})
+    literal = {"zero_init": False, "residual": "none", "skip": "none", "centre_input": False}
+    accepted = _keywords(spec)
+    return recipe, {key: value for key, value in literal.items() if key in accepted}
+
+
+def _keywords(spec: ModelSpec) -> set[str]:
+    return set(inspect.signature(spec.build).parameters)
+
+
+def variant(spec: ModelSpec, without: Sequence[str], tag: str = "") -> tuple[str, dict[str, Any]]:
+    """Return the tag and options of a method with parts switched off, or of one of its size tags.
+
+    Raises UsageError for a part that the method does not declare.
+    """
+    options: dict[str, Any] = {}
+    for part in without:
+        if part not in spec.ablations:
+            raise unknown(f"component of {spec.title}", part, spec.ablations)
+        options.update(spec.ablations[part])
+    if tag in spec.tags:
+        return tag, {**spec.tags[tag], **options}
+    default = "-".join(["bi", *(f"no-{part}" for part in sorted(without))])
+    return tag or default, options
