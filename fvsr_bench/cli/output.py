@@ -75,10 +75,8 @@ def print_table(table: "Table") -> None:
         grid.add_column("\ndiff.", justify="right")
     grid.add_column("\nclips", justify="right")
     for row in table.rows:
-        if row.cells:
-            grid.add_row(*_cells(row, table))
-    if grid.row_count:
-        out.print(grid)
+        grid.add_row(*_cells(row, table))
+    out.print(grid)
     for row in table.rows:
         if not row.cells:
             out.print(f"{row.title}: {row.manifest.reason}", highlight=False, markup=False)
@@ -93,14 +91,14 @@ def _cells(row: "Row", table: "Table") -> list[str]:
 
     cells = [escape(row.title)]
     for metric in table.metrics:
-        cell = row.cells[metric.name]
-        ours = plus_minus(cell.ours, metric.digits)
+        cell = row.cells.get(metric.name)
+        ours = plus_minus(cell.ours, metric.digits) if cell else "–"
         cells += [
-            number(cell.paper, metric.digits),
-            f"[bold]{ours}[/bold]" if cell.best else ours,
-            number(cell.difference, metric.digits, signed=True),
+            number(row.paper(metric.name), metric.digits),
+            f"[bold]{ours}[/bold]" if cell and cell.best else ours,
+            number(cell.difference if cell else None, metric.digits, signed=True),
         ]
-    return [*cells, str(max(cell.ours.clips for cell in row.cells.values()))]
+    return [*cells, str(row.clips)]
 
 
 def print_json(value: Any) -> None:

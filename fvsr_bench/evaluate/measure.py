@@ -19,16 +19,21 @@ Measurements = dict[tuple[str, str], np.ndarray]
 class Truth:
     """The ground truth of one clip, prepared once for all methods (its face encodings included)."""
 
-    def __init__(self, clip: Clip, face: FaceDistance, device: str, cache: Path) -> None:
+    def __init__(self, clip: Clip, face: FaceDistance, device: str, cache: Path | None) -> None:
         self.clip, self.face = clip, face
-        self.hr = torch.from_numpy(clip.hr).permute(0, 3, 1, 2).contiguous().to(device)
+        self.hr = torch.from_numpy(clip.hr).movedim(-1, 1).contiguous().to(device)
         self.faces = face.encode_gt(clip.hr, clip.landmarks, cache=cache)
 
     def measure(self, sr: Tensor) -> Measurements:
-        """Measure SR frames, uint8 [T, 3, H, W], under every stored convention."""
+        """Measure SR frames, uint8 [T, 3, H, W], under every stored convention.
+
+        Beside psnr, ssim and face there is face-found: 1 where the detector itself found the face
+        of the ground truth, 0 where its box comes from landmarks or a neighbouring frame.
+        """
         found = {key: value.numpy() for key, value in fidelity_grid(sr, self.hr).items()}
-        frames = sr.permute(0, 2, 3, 1).cpu().numpy()
+        frames = np.ascontiguousarray(sr.movedim(1, -1).cpu().numpy())
         found["face", self.face.key] = self.face.distance(frames, self.faces)
+        found["face-found", self.face.key] = self.faces.found.astype(np.float64)
         return found
 
 

@@ -30,7 +30,9 @@ def render_figure5(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> 
     files: dict[str, bytes | str] = {}
     for name, first in (("fig5", 10), ("fig5-all", 0)):
         curves = figures.per_frame_curves(results, protocol, runs, first)
-        figure = figures.per_frame_figure(curves, figure_note(results, protocol))
+        which = "first 10 frames" if first else f"all {len(curves[0].frames)} frames"
+        title = f"Per-frame PSNR, {which}"
+        figure = figures.per_frame_figure(curves, title, figure_note(results, protocol))
         files |= {f"{name}.{kind}": figures.render(figure, kind) for kind in ("png", "svg")}
         files[f"{name}.csv"] = tables.csv_text(figures.curve_rows(curves))
         figures.close(figure)
@@ -41,7 +43,8 @@ def figure_note(results: Results, protocol: EvalProtocol) -> str:
     """Say under a figure's title what the data and the protocol are."""
     f = results.facts
     kind = results.data_note().split(";")[0]
-    return f"{kind}; {f.split}, {len(f.clips)} clips, {f.degradation} x{f.scale}, {protocol.name}"
+    what = f"{f.split} split, {len(f.clips)} clips; {f.degradation} x{f.scale}"
+    return f"{kind}; {what}; protocol {protocol.name}"
 
 
 def write_report(root: Path, protocol: EvalProtocol = FAPN_PROTOCOL) -> tuple[Results, list[Path]]:

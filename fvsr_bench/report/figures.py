@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fvsr_bench.errors import DataError
 from fvsr_bench.manifest import RunManifest
@@ -70,7 +71,7 @@ def per_frame_curves(
 
 
 def curve_rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
-    """Return the plotted points: one row per method x frame; frames count from 1 as in the paper."""
+    """Return the plotted points: a row per method x frame; frames from 1, as in the paper."""
     return [
         {
             "method": c.model,
@@ -84,11 +85,13 @@ def curve_rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
     ]
 
 
-def per_frame_figure(curves: Sequence[Curve], note: str) -> Figure:
+def per_frame_figure(curves: Sequence[Curve], title: str, note: str) -> Figure:
     """Draw one line per method: mean PSNR in dB against the frame number (from 1)."""
-    many = len(curves[0].frames) > 16
+    count = len(curves[0].frames)
+    many = count > 16
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)  # inches: the legend off the edge
     with plt.rc_context(_theme() | STYLE):
-        figure, axes = plt.subplots(figsize=(7.5 if many else 6.5, 4.2), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7.5 if many else 6.5, 4.2), layout=layout)
         for curve, look in zip(curves, looks(curves), strict=True):
             axes.plot(
                 [frame + 1 for frame in curve.frames],
@@ -97,11 +100,10 @@ def per_frame_figure(curves: Sequence[Curve], note: str) -> Figure:
                 markevery=1 if not many else 4,
                 **look,
             )
-        count = len(curves[0].frames)
         axes.set(xlabel="frame", ylabel="PSNR (dB), mean over clips")
-        axes.set_title(f"Per-frame PSNR, {'all' if many else 'first'} {count} frames", pad=22)
+        axes.set_title(title, pad=22)
         axes.text(0, 1.02, note, transform=axes.transAxes, fontsize=8, color="0.35", va="bottom")
-        step = 1 if count <= 10 else 4
+        step = 4 if many else 1
         axes.set_xticks(sorted({1, *range(step, count + 1, step)}))
         axes.legend(
             loc="center left", bbox_to_anchor=(1.01, 0.5), title="method  mean (dB)", fontsize=9

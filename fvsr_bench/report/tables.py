@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fvsr_bench.manifest import RunManifest
-from fvsr_bench.records import clip_values, measured_frames, protocol_key
+from fvsr_bench.records import clip_values, measured_frames, protocol_key, select_frames
 from fvsr_bench.report.results import Results
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
@@ -60,6 +60,16 @@ class Row:
     cells: dict[str, Cell]  # metric -> cell; empty without numbers
     frames: int
     faces: int  # frames with a face, where Face distance was measured
+
+    @property
+    def clips(self) -> int:
+        """Clips that enter the means."""
+        return max((cell.ours.clips for cell in self.cells.values()), default=0)
+
+    def paper(self, metric: str) -> float | None:
+        """The number the paper prints for this method, measured here or not."""
+        known = self.manifest.about.published.get(metric)
+        return float(known["value"]) if known else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,14 +188,26 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
         "minus paper. The paper measured on 300-VW faces: a difference to it mixes method, "
         "training and data.",
     ]
-    counts = {(row.frames, row.faces) for row in rows if row.cells}
-    if any(faces < frames for frames, faces in counts if faces):
+    found = _found(results, protocol)
+    if found is not None and not found.all():
         notes.append(
-            "Face distance is averaged over the frames in which a face is found in the ground "
-            "truth; they are the same for every method."
+            f"The detector found the ground truth's face in {int(found.sum())} of {len(found)} "
+            "frames; elsewhere its place comes from the clip's landmarks or the nearest frame. "
+            "The frames are the same for every method."
         )
     marked = [row.manifest.about for row in rows if row.manifest.about.mismatch]
     return (*notes, *(f"† {about.title}: {about.mismatch}." for about in marked))
+
+
+def _found(results: Results, protocol: EvalProtocol) -> np.ndarray | None:
+    """Return whether the detector found the face, per frame of the data; None if not recorded."""
+    r = results.records
+    if r.empty:
+        return None
+    key = protocol_key("face", protocol)
+    rows = r[(r["metric"] == "face-found") & (r["protocol"] == key)]
+    rows = select_frames(rows, protocol.frames).drop_duplicates(["clip", "frame"])
+    return rows["value"].to_numpy() > 0 if len(rows) else None
 
 
 def describe_protocol(p: EvalProtocol) -> str:
@@ -218,7 +240,13 @@ def markdown(table: Table) -> str:
         arrow = "↑" if m.higher_is_better else "↓"
         head += [f"{m.title} {arrow} paper", "ours", "difference"]
     head += ["clips", "frames"]
-    body = [[row.title, *_md_cells(row, table.metrics)] for row in table.rows]
+    noted = any(not row.cells for row in table.rows)
+    if noted:
+        head.append("why not measured")
+    body = [
+        [row.title, *_md_cells(row, table.metrics), *([row.manifest.reason] if noted else [])]
+        for row in table.rows
+    ]
     lines = [f"**{table.caption}** ({table.footnotes[0].removeprefix('Data: ').rstrip('.')})", ""]
     lines += md_table(head, body)
     paired = _md_paired(table)
@@ -244,20 +272,16 @@ def md_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _md_cells(row: Row, metrics: Sequence[Metric]) -> list[str]:
-    if not row.cells:
-        empty = [""] * (3 * len(metrics) + 1)
-        return [row.manifest.reason, *empty]
     out = []
     for metric in metrics:
-        cell = row.cells[metric.name]
-        ours = plus_minus(cell.ours, metric.digits)
+        cell = row.cells.get(metric.name)
+        ours = plus_minus(cell.ours, metric.digits) if cell else "–"
         out += [
-            number(cell.paper, metric.digits),
-            f"**{ours}**" if cell.best else ours,
-            number(cell.difference, metric.digits, signed=True),
+            number(row.paper(metric.name), metric.digits),
+            f"**{ours}**" if cell and cell.best else ours,
+            number(cell.difference if cell else None, metric.digits, signed=True),
         ]
-    clips = max(cell.ours.clips for cell in row.cells.values())
-    return [*out, str(clips), str(row.frames)]
+    return [*out, str(row.clips), str(row.frames)]
 
 
 def _md_paired(table: Table) -> list[str]:
@@ -317,9 +341,7 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
 
 def _cell_fields(row: Row, metric: Metric, cell: Cell | None) -> dict[str, Any]:
     if cell is None:
-        known = row.manifest.about.published.get(metric.name)
-        fields = {"paper": known["value"] if known else None}
-        return fields | dict.fromkeys(_NUMBERS[1:])
+        return {"paper": row.paper(metric.name)} | dict.fromkeys(_NUMBERS[1:])
     near = cell.to_best
     values = (
         cell.paper,
