@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 from fvsr_bench.data.animate import HR, Frames, animate, crop_boxes
-from fvsr_bench.data.files import writing
 from fvsr_bench.data.motion import FRAMES, STYLES, Style, make_motion
 from fvsr_bench.data.portraits import PHOTOS, PORTRAITS, Photo, Portrait
 from fvsr_bench.data.store import ClipInfo, DatasetMeta, DatasetWriter
 from fvsr_bench.errors import DataError
+from fvsr_bench.files import writing
 from fvsr_bench.spec import DEGRADATIONS
 
 NOTE = "demo: animated photographs, not 300-VW"
