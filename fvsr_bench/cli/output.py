@@ -87,7 +87,7 @@ def print_table(table: "Table") -> None:
 def _cells(row: "Row", table: "Table") -> list[str]:
     from rich.markup import escape
 
-    from fvsr_bench.report.tables import number, plus_minus
+    from fvsr_bench.report.text import number, plus_minus
 
     cells = [escape(row.title)]
     for metric in table.metrics:
@@ -108,7 +108,7 @@ def print_json(value: Any) -> None:
 
 def table_json(table: "Table", paths: list[Path]) -> dict[str, Any]:
     """Return a table as JSON-like value: caption, footnotes, rows (method x metric), files."""
-    from fvsr_bench.report.tables import rows_of
+    from fvsr_bench.report.text import rows_of
 
     return {
         "caption": table.caption,

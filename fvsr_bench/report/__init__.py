@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fvsr_bench.files import write_atomic
-from fvsr_bench.report import figures, tables
+from fvsr_bench.report import figures, tables, text
 from fvsr_bench.report.results import Results, load_results
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
@@ -17,10 +17,10 @@ def render_tables(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> F
     """Render Tables 1 and 2 as CSV and Markdown."""
     table = tables.table2(results, protocol)
     return {
-        "table1.csv": tables.csv_text(tables.table1_rows(results)),
-        "table1.md": tables.table1_markdown(results),
-        "table2.csv": tables.csv_text(tables.rows_of(table)),
-        "table2.md": tables.markdown(table),
+        "table1.csv": text.csv_text(tables.table1_rows(results)),
+        "table1.md": text.table1_markdown(results),
+        "table2.csv": text.csv_text(text.rows_of(table)),
+        "table2.md": text.markdown(table),
     }
 
 
@@ -34,7 +34,7 @@ def render_figure5(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> 
         title = f"Per-frame PSNR, {which}"
         figure = figures.per_frame_figure(curves, title, figure_note(results, protocol))
         files |= {f"{name}.{kind}": figures.render(figure, kind) for kind in ("png", "svg")}
-        files[f"{name}.csv"] = tables.csv_text(figures.curve_rows(curves))
+        files[f"{name}.csv"] = text.csv_text(figures.curve_rows(curves))
         figures.close(figure)
     return files
 
