@@ -4,12 +4,13 @@ The measures work on encodings; where faces are and how they are encoded is the 
 (`fvsr_bench.faces.judge` builds dlib's).
 """
 
+import contextlib
 import hashlib
 import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +20,7 @@ SAME_PERSON = 0.6  # dlib's threshold: encodings nearer than this are taken for 
 BoxPolicy = Literal["gt", "each", "whole"]
 
 
+@runtime_checkable
 class FaceEncoder(Protocol):
     """Finds one face per frame and turns it into a vector. `name` identifies every setting."""
 
@@ -162,4 +164,5 @@ def _write(path: Path, faces: GtFaces) -> None:
         partial.write_bytes(buffer.getvalue())
         os.replace(partial, path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
