@@ -4,8 +4,8 @@ Paper: Sajjadi, Vemulapalli, Brown, "Frame-Recurrent Video Super-Resolution", CV
 code: not published (poster and results: github.com/msmsajjadi/FRVSR). Licence: MIT.
 
 Differs from the paper:
-- default is 10 blocks of 64 with a skip (the budget of TecoGAN's authors' "FRVSR"); the paper's main
-  model is 10-128 without one: `width=128, skip="none"`, tag `10-128`;
+- default is 10 blocks of 64 with a skip (the budget of TecoGAN's authors' "FRVSR"); the paper's
+  main model is 10-128 without one: `width=128, skip="none"`, tag `10-128`;
 - flow = tanh x 24 px (the paper states no range), zero-initialised heads, inputs centred.
 """
 

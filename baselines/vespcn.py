@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 def _flow_net(
     inputs: int, outputs: int, strides: tuple[int, ...], kernels: tuple[int, ...]
 ) -> nn.Sequential:
-    """Stack 24-channel convolutions with ReLU; the last one gives `outputs` channels, no activation."""
+    """Stack 24-channel convolutions with ReLU; the last gives `outputs` channels, linear."""
     layers: list[nn.Module] = []
     for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
         last = i == len(strides) - 1
@@ -49,7 +49,7 @@ class MotionCompensation(nn.Module):
             zero_(self.fine[-1])
 
     def forward(self, neighbour: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the warped neighbour and the flow, [N,1,h,w] and [N,2,h,w]; h, w divisible by 4."""
+        """Return the warped neighbour [N,1,h,w] and the flow [N,2,h,w]; 4 divides h and w."""
         pair = torch.cat((centre, neighbour), 1) - 0.5
         coarse = torch.tanh(self.coarse(pair).float())
         coarse = F.pixel_shuffle(coarse, 4) * self.max_flow
@@ -143,7 +143,7 @@ _TABLE2 = "Table 2, column 'VESPCN'"
 SPEC = ModelSpec(
     build=VESPCN,
     title="VESPCN",
-    reference="Caballero et al., Real-Time Video Super-Resolution with Spatio-Temporal Networks, CVPR 2017",
+    reference="Caballero et al., Real-Time Video SR with Spatio-Temporal Networks, CVPR 2017",
     licence="MIT (reimplementation; authors' code is not published)",
     lookahead=1,
     recipe=TrainRecipe(losses={"mse": 1.0, "motion": 0.01, "smooth": 0.001}),

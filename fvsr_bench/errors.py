@@ -1,4 +1,4 @@
-"""The errors a user can meet: each says what was wrong, where, what was expected and what to do next."""
+"""The errors a user can meet: what was wrong, where, what was expected, what to do next."""
 
 import difflib
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class WeightsError(FvsrError):
 
 
 class ModelError(FvsrError):
-    """A method failed to import, to build, or returned something that is not a super-resolved clip."""
+    """A method failed to import or to build, or returned no super-resolved clip."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

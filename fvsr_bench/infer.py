@@ -83,7 +83,7 @@ def stream(
     lookahead: int,
     precision: Precision = "fp32",
 ) -> Iterator[Float[Tensor, "b 3 H W"]]:
-    """Super-resolve frames one by one through `model.step`, holding back `lookahead` (0 or 1) frames.
+    """Super-resolve frames one by one through `model.step`, `lookahead` (0 or 1) frames late.
 
     Memory does not grow with the number of frames.
     """

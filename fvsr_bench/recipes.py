@@ -26,7 +26,7 @@ def choose_recipe(
 ) -> tuple[TrainRecipe, Mapping[str, Any]]:
     """Return the recipe and the build options that go with it; `steps` > 0 overrides its length.
 
-    "paper" also drops the global residual and the zero-initialised heads, where the method has them.
+    "paper" also drops the global residual and the zero-initialised heads, where there are any.
     """
     recipes = {"default": spec.recipe, "paper": PAPER}
     if name not in recipes:

@@ -92,7 +92,7 @@ def load_spec(method: str) -> ModelSpec:
 
 
 def _import_file(path: Path) -> str:
-    """Register a single file as a module that `importlib.import_module` can find; returns its name."""
+    """Load a file as a module that `importlib.import_module` then finds; returns its name."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected a Python file with a SPEC.")
     name = f"fvsr_file_{path.stem}"
@@ -100,7 +100,8 @@ def _import_file(path: Path) -> str:
     if loaded is not None and loaded.__file__ == str(path.resolve()):
         return name
     spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None  # a .py file always has a spec and a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -228,7 +229,7 @@ def load_card(method: str, weights: str | Path | None = None) -> ModelCard:
 
 
 def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Tensor]:
-    """Read a safetensors file (no code can run) as float32; raises WeightsError if it is corrupt."""
+    """Read a safetensors file (it cannot run code) as float32; WeightsError if corrupt."""
     if expected_sha256 and (actual := sha256(path)) != expected_sha256:
         raise WeightsError(
             f"{path} is corrupt: SHA-256 {actual[:12]}…, its card says {expected_sha256[:12]}…; "
@@ -242,7 +243,7 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Te
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict whose keys and shapes must match; raises WeightsError that names what not."""
+    """Load a state dict; raises WeightsError that names keys and shapes that do not match."""
     own = model.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [

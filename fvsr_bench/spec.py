@@ -91,7 +91,7 @@ class EvalProtocol:
     average: Average
 
     def measure_key(self) -> str:
-        """Name the pixel convention of PSNR, e.g. `rgb-c0`; stands in the records' protocol column."""
+        """Name the pixel convention of PSNR, e.g. `rgb-c0`: the records' protocol column."""
         return f"{self.colour}-c{self.crop}" + ("" if self.quantise else "-float")
 
     def ssim_key(self) -> str:

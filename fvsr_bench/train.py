@@ -2,14 +2,12 @@
 
 import json
 import math
-import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -120,13 +118,12 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
 
 
 def validate(model: nn.Module, dataset: Dataset, clips: list[str], device: torch.device) -> float:
-    """Return the mean PSNR (dB, RGB, 8 bit) over the clips, the figure that chooses a checkpoint."""
+    """Return the mean PSNR (dB, RGB, 8 bit) over the clips: what chooses a checkpoint."""
     model.eval()
     values = []
     for clip_id in clips:
         clip = dataset.load(clip_id)
-        precision = "bf16" if device.type == "cpu" else "fp32"
-        sr = super_resolve(model, clip.lr, device=device, precision=precision).cpu()
+        sr = super_resolve(model, clip.lr, device=device, precision="bf16").cpu()
         hr = torch.from_numpy(clip.hr).movedim(-1, -3).float().div(255)
         values.append(psnr(sr, hr, FAPN_PROTOCOL).mean())
     model.train()
@@ -152,7 +149,7 @@ class Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise WeightsError(
-                f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to start over."
+                f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to restart."
             ) from error
         if state.get("format", 0) > CHECKPOINT_FORMAT:
             raise WeightsError(f"checkpoint {path} is of a newer version; update fvsr-bench.")
@@ -171,13 +168,6 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch: the initial weights are a function of the seed."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
 def train(
     job: TrainJob,
     dataset: Dataset,
@@ -191,7 +181,7 @@ def train(
 ) -> Iterator[Event]:
     """Train, yielding an event per step; the last event carries the card of the written weights.
 
-    `out` is the weights folder (`out/METHOD/TAG.safetensors`), `runs` where checkpoints and logs go.
+    `out` is the weights folder (`out/METHOD/TAG.safetensors`), `runs` holds checkpoints and logs.
     `minutes` > 0 ends the run cleanly within that time of this call; the same call goes on later.
     Raises ModelError on NaN or explosion, with the step, the clips and the last good checkpoint.
     """
@@ -201,7 +191,7 @@ def train(
     began = time.monotonic()
     run = Run(runs / job.id(dataset.id))
     run.folder.mkdir(parents=True, exist_ok=True)
-    seed_everything(job.seed)
+    torch.manual_seed(job.seed)  # decides the initial weights; batches have their own seed
     network = build(job.method, job.options)
     average = build(job.method, job.options)
     if job.start:

@@ -1,1 +1,1 @@
-"""The method under reproduction: FAPN. Each module or package here holds one method and its SPEC."""
+"""The method under reproduction, FAPN. Each module or package holds one method and its SPEC."""

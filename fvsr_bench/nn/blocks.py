@@ -34,7 +34,7 @@ class ResidualBlock(nn.Module):
 
 
 class RDB(nn.Module):
-    """Residual dense block of SOF-VSR: growing 3x3 layers (LReLU 0.1), 1x1 fusion, plus the input."""
+    """Residual dense block of SOF-VSR: growing 3x3 layers (LReLU 0.1), 1x1 fusion, plus input."""
 
     def __init__(self, layers: int, width: int, growth: int = 32) -> None:
         super().__init__()

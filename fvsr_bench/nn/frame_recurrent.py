@@ -98,7 +98,7 @@ class FrameRecurrent(nn.Module):
         )
 
     def _generate(self, frame: Tensor, flow: Tensor | None, previous_sr: Tensor) -> Tensor:
-        """Make one SR frame from an LR frame, the LR flow to the frame before, and its SR frame."""
+        """Make an SR frame from an LR frame, the LR flow to the frame before, and its SR frame."""
         if flow is not None:
             previous_sr = warp(
                 previous_sr, upsample(flow, self.scale, self.upsampling) * self.scale
@@ -118,7 +118,7 @@ class FrameRecurrent(nn.Module):
         state: State | None = None,
         future: Tensor | None = None,
     ) -> tuple[Float[Tensor, "b 3 H W"], State]:
-        """Super-resolve one frame; `state` holds the LR and SR frame before. `future` is not used."""
+        """Super-resolve one frame; `state` holds the LR and SR frame before; no `future` needed."""
         if state is None or not self.feedback:
             sr = self._generate(frame, None, self._zeros(frame))
         else:

@@ -1,4 +1,4 @@
-"""OFRnet: the coarse-to-fine network of SOF-VSR (ACCV 2018) that infers HR flow from two LR frames."""
+"""OFRnet, the coarse-to-fine network of SOF-VSR (ACCV 2018): HR flow from two LR frames."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from fvsr_bench.nn.ops import upsample, warp
 
 
 class FlowLevel(nn.Module):
-    """One pyramid level: conv, two dense blocks, both outputs fused into a flow of `out` channels."""
+    """One level: conv, two dense blocks, both outputs fused into a flow of `out` channels."""
 
     def __init__(self, inputs: int, out: int, *, zero_init: bool) -> None:
         super().__init__()

@@ -86,7 +86,7 @@ def upsample(x: Float[Tensor, "n c h w"], scale: int, mode: Upsampling) -> Float
 def split_luma(
     rgb: Float[Tensor, "*n 3 h w"],
 ) -> tuple[Float[Tensor, "*n 1 h w"], Float[Tensor, "*n 2 h w"]]:
-    """Split RGB in [0, 1] into studio-range Y and CbCr (BT.601, in [0, 1] after division by 255)."""
+    """Split RGB in [0, 1] into studio-range BT.601 Y and CbCr, both divided by 255."""
     with torch.autocast(rgb.device.type, enabled=False):  # bfloat16 would cost 2 of the 8 bits
         ycbcr = rgb_to_ycbcr(rgb.float())
     return ycbcr[..., :1, :, :], ycbcr[..., 1:, :, :]

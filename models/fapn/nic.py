@@ -28,7 +28,7 @@ class NIC(nn.Module):
         current: Float[Tensor, "n 3 h w"],
         future: Float[Tensor, "n 3 h w"],
     ) -> tuple[Tensor, ...]:
-        """Run OFE once for both directions (eqs. 1-2): level flows, first t-1 -> t, then t+1 -> t."""
+        """Run OFE once for both directions (eqs. 1-2): all levels, t-1 -> t before t+1 -> t."""
         y = split_luma(torch.cat((previous, current, future)))[0]
         past, centre, ahead = y.chunk(3)
         if not self.future_frame:

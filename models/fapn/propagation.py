@@ -72,7 +72,7 @@ class FAPN(nn.Module):
     def _couple_ahead(
         self, previous: Tensor, current: Tensor, future: Tensor, flows: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Couple all that needs no recurrence; returns it and the flow of t-1 for the SR feedback."""
+        """Couple what needs no recurrence; returns it and the flow of t-1 for the SR feedback."""
         if self.nic is None or flows is None:
             return torch.cat((previous, current, future)[: 3 if self.future_frame else 2], 1), None
         past_flow = flows[: len(current)]
