@@ -1,0 +1,386 @@
+"""Raw videos -> a dataset of 32-frame face clips (the paper's section 4.1), resumable at any point.
+
+Each video is scanned on its own and its result kept under `.cache/prepare/`, so an interrupted run
+continues with the next video; splits are assigned when all videos are done.
+"""
+
+import dataclasses
+import json
+import re
+import shutil
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fvsr_bench.data.crop import crop_boxes, cut, to_crop
+from fvsr_bench.data.files import write_atomic
+from fvsr_bench.data.scan import FaceScanner, Sequence, Skip
+from fvsr_bench.data.splits import PAPER_COUNTS, assign
+from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
+from fvsr_bench.data.video import Frame, count_frames, find_videos, nominal_rate, read_video
+from fvsr_bench.errors import DataError, UsageError
+from fvsr_bench.faces.detector import FaceDetector
+from fvsr_bench.spec import DEGRADATIONS, digest
+
+_TOOLS = ("fvsr-bench", "facenet-pytorch", "torch", "av", "opencv-python-headless", "pillow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """Everything that decides what `prepare` makes of the same videos."""
+
+    name: str = "faces"
+    degradation: str = "bi"
+    crop: str = "per-frame"  # or "steady": one box per clip
+    margin: float = 1.0  # side of the crop / longer side of MTCNN's box
+    smooth: float = 0.0  # frames: sigma over time of per-frame boxes; 0 = as MTCNN gives them
+    min_face: float = 64.0  # px: least longer side of MTCNN's box
+    split: str = "subject"  # or "sequence"
+    counts: tuple[int, int, int] = PAPER_COUNTS  # clips for train, val, test
+    max_per_subject: int = 0  # clips; 0 = as many as there are
+    seed: int = 0
+    size: int = 160  # px
+    frames: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One video to be scanned."""
+
+    path: Path
+    name: str  # relative to the source folder, with slashes
+    slug: str  # start of the ids of its clips
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a run of `prepare` did."""
+
+    dataset: Dataset
+    skipped: Counter[str]  # reason -> frames
+    notes: list[str]
+    unchanged: bool = False
+
+
+Progress = Callable[[int], None]  # called with the number of frames just read
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    options: PrepareOptions,
+    *,
+    subjects: Path | None = None,
+    only_listed: bool = False,
+    progress: Progress = lambda frames: None,
+) -> Prepared:
+    """Make the dataset `out` from the videos in `source`, or continue or confirm it.
+
+    `subjects` is a CSV with the columns `file` (or `source`) and `subject`; with `only_listed`,
+    videos that it does not name are left alone. Raises DataError if there is no usable video, if
+    no clip could be made, or if `out` holds a dataset made from other videos or options.
+    """
+    check_options(options)
+    sources = list_sources(source, subjects, only_listed=only_listed)
+    inputs = [[s.name, s.subject, s.path.stat().st_size] for s in sources]
+    settings = {**dataclasses.asdict(options), "inputs": digest(inputs), "videos": len(sources)}
+    if (out / "dataset.json").exists():
+        return _confirm(out, settings)
+    state = out / ".cache" / "prepare"
+    _claim(state, settings)
+    meta = DatasetMeta(
+        name=options.name,
+        kind="faces",
+        degradation=DEGRADATIONS[options.degradation],
+        size=options.size,
+        frames=options.frames,
+        crop=options.crop,
+        margin=options.margin,
+        seed=options.seed,
+        split_by=options.split,
+        tools={tool: _version(tool) for tool in _TOOLS},
+        settings=json.loads(json.dumps(settings)),
+    )
+    writer = DatasetWriter(out, meta)
+    detector = FaceDetector(0.6 * options.min_face)
+    skipped: list[dict[str, Any]] = []
+    for item in sources:
+        done = state / f"{item.slug}.json"
+        if done.exists():
+            skipped += json.loads(done.read_text())
+            progress(count_frames(item.path))
+            continue
+        rows = _scan(item, writer, detector, options, progress)
+        write_atomic(done, json.dumps(rows))
+        skipped += rows
+    rows = writer.rows()
+    if not rows:
+        raise DataError(_nothing(sources, skipped, out))
+    splits, surplus = _divide(rows, options)
+    dataset = writer.finish(splits, [*skipped, *surplus])
+    shutil.rmtree(state, ignore_errors=True)
+    return _report(dataset, _notes(dataset, options))
+
+
+def check_options(options: PrepareOptions) -> None:
+    """Raise UsageError for an option that cannot be meant."""
+    if options.degradation not in DEGRADATIONS:
+        raise UsageError(
+            f"unknown degradation '{options.degradation}'. Known: {', '.join(DEGRADATIONS)}."
+        )
+    for what, value, known in (
+        ("--crop", options.crop, ("per-frame", "steady")),
+        ("--split", options.split, ("subject", "sequence")),
+    ):
+        if value not in known:
+            raise UsageError(f"{what} is '{value}'; expected {' or '.join(known)}.")
+    if not 0.5 <= options.margin <= 4:
+        raise UsageError(f"--margin is {options.margin}; expected 0.5 to 4 (1 = MTCNN's box).")
+    if options.smooth < 0 or options.max_per_subject < 0:
+        raise UsageError("--smooth and --max-per-subject must not be negative.")
+    if options.min_face < 20:
+        raise UsageError(f"--min-face is {options.min_face}; MTCNN finds faces from 20 px.")
+    if min(options.counts) < 0 or not sum(options.counts):
+        raise UsageError("--counts expects three numbers of clips (train val test), not all 0.")
+
+
+def list_sources(source: Path, subjects: Path | None, *, only_listed: bool) -> list[Source]:
+    """List the videos with their subjects: from the CSV, else one subject per video.
+
+    A file called `vid.*` in a folder of its own (300-VW: `001/vid.avi`) is named by that folder.
+    """
+    table = _read_subjects(subjects) if subjects else {}
+    if only_listed and subjects is None:
+        raise UsageError("--only-listed needs --subjects CSV: the list of files and subjects.")
+    found: list[Source] = []
+    taken: Counter[str] = Counter()
+    for path in find_videos(source):
+        name = path.name if source.is_file() else path.relative_to(source).as_posix()
+        name = unicodedata.normalize("NFC", name)
+        listed = table.get(name) or table.get(Path(name).name)
+        if only_listed and listed is None:
+            continue
+        stem = Path(name).with_suffix("").as_posix()
+        if Path(name).stem == "vid" and "/" in name:
+            stem = Path(name).parent.as_posix()
+        slug = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "video"
+        taken[slug.casefold()] += 1
+        if taken[slug.casefold()] > 1:
+            slug = f"{slug}~{taken[slug.casefold()]}"
+        found.append(Source(path=path, name=name, slug=slug, subject=listed or stem))
+    if not found:
+        raise DataError(f"{subjects} names none of the videos in {source}.")
+    return found
+
+
+def _read_subjects(path: Path) -> dict[str, str]:
+    """Read file -> subject; a file may be given by its path in the source folder or by its name."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the subjects from {path}: {error}.") from error
+    column = "file" if "file" in table.columns else "source"
+    if column not in table.columns or "subject" not in table.columns:
+        raise DataError(
+            f"{path} has the columns {', '.join(table.columns)}; expected file and subject."
+        )
+    result: dict[str, str] = {}
+    for file, subject in zip(table[column], table["subject"], strict=True):
+        if not subject:
+            raise DataError(f"{path} gives no subject for '{file}'.")
+        for key in (file, Path(file).name):
+            result[unicodedata.normalize("NFC", key)] = subject
+    return result
+
+
+def _claim(state: Path, settings: Mapping[str, Any]) -> None:
+    """Note what this folder is being made from; refuse one begun from something else."""
+    note = state / "settings"
+    mark = digest(dict(settings))
+    if note.exists() and note.read_text() != mark:
+        raise DataError(
+            f"{state.parents[1]} holds a half-made dataset of other videos or options. "
+            "Choose another --out, or delete that folder."
+        )
+    write_atomic(note, mark)
+
+
+def _confirm(out: Path, settings: Mapping[str, Any]) -> Prepared:
+    """Accept a finished dataset if it was made from the same videos and options."""
+    dataset = open_dataset(out)
+    made = dict(dataset.meta.settings)
+    wanted = json.loads(json.dumps(settings))
+    changed = [key for key in wanted if made.get(key) != wanted[key]]
+    if changed:
+        what = ", ".join("the videos" if key in ("inputs", "videos") else key for key in changed)
+        raise DataError(
+            f"{out} holds a dataset that differs in: {what}. Choose another --out, or delete it."
+        )
+    return dataclasses.replace(_report(dataset, []), unchanged=True)
+
+
+def _scan(
+    item: Source,
+    writer: DatasetWriter,
+    detector: FaceDetector,
+    options: PrepareOptions,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Write the clips of one video; returns what was left out of it."""
+    limit, expected = options.max_per_subject, count_frames(item.path)
+    gap = max(0, expected // limit - options.frames) if limit else 0
+    scanner = FaceScanner(detector, length=options.frames, min_side=options.min_face, gap=gap)
+    left_out: list[Skip] = []
+    made, last = 0, -1
+
+    def counted() -> Any:
+        nonlocal last
+        for frame in read_video(item.path):
+            last = frame.index
+            progress(1)
+            yield frame
+
+    try:
+        rate = nominal_rate(item.path)
+        for found in scanner.scan(counted()):
+            if isinstance(found, Skip):
+                left_out.append(found)
+                continue
+            _write(found, item, writer, options, rate)
+            made += 1
+            if limit and made == limit:
+                if last + 1 < expected:
+                    progress(expected - last - 1)
+                break
+    except DataError as error:
+        if str(error).startswith("cannot write"):
+            raise
+        left_out.append(Skip(first=0, last=-1, reason=str(error)))
+    except (OSError, ValueError, IndexError) as error:
+        left_out.append(Skip(first=0, last=-1, reason=f"cannot be read ({error})"))
+    if last < 0 and not left_out:
+        left_out.append(Skip(first=0, last=-1, reason="no frame could be decoded"))
+    return [
+        {"source": item.name, "first_frame": s.first, "last_frame": s.last, "reason": s.reason}
+        for s in _merge(left_out)
+    ]
+
+
+def _merge(skips: list[Skip]) -> list[Skip]:
+    """Join neighbouring rows that have the same reason."""
+    merged: list[Skip] = []
+    for skip in skips:
+        before = merged[-1] if merged else None
+        if before and before.reason == skip.reason and before.last + 1 == skip.first:
+            merged[-1] = dataclasses.replace(before, last=skip.last)
+        else:
+            merged.append(skip)
+    return merged
+
+
+def _write(
+    found: Sequence, item: Source, writer: DatasetWriter, options: PrepareOptions, rate: float
+) -> None:
+    images = [frame.rgb for frame in found.frames]
+    height, width = images[0].shape[:2]
+    boxes = crop_boxes(
+        found.boxes,
+        (height, width),
+        mode=options.crop,
+        margin=options.margin,
+        smooth=options.smooth,
+    )
+    first = found.frames[0].index
+    info = ClipInfo(
+        clip=f"{item.slug}_{first:06d}",
+        source=item.name,
+        subject=item.subject,
+        split="",
+        fps=_measured_rate(found.frames, rate),
+        first_frame=first,
+        frames=len(images),
+        boxes=boxes.tolist(),
+        landmarks=to_crop(found.landmarks, boxes, options.size).tolist(),
+    )
+    writer.add(info, cut(images, boxes, options.size))
+
+
+def _measured_rate(frames: list[Frame], nominal: float) -> float:
+    """Return frames per second of these frames by their times; `nominal` if they have none."""
+    first, last = frames[0].time, frames[-1].time
+    if first is None or last is None or last <= first:
+        return round(nominal, 3)
+    return round((len(frames) - 1) / (last - first), 3)
+
+
+def _divide(
+    rows: list[dict[str, Any]], options: PrepareOptions
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return clip -> split, and rows for skipped.csv of the clips that no split needs."""
+    clips: dict[str, list[tuple[int, str]]] = {}
+    nth: Counter[str] = Counter()
+    for row in rows:  # ordered by video: take turns among the videos of one subject
+        clips.setdefault(row["subject"], []).append((nth[row["source"]], row["clip"]))
+        nth[row["source"]] += 1
+    most = options.max_per_subject or None
+    chosen = {subject: [c for _, c in sorted(own)][:most] for subject, own in clips.items()}
+    splits = assign(chosen, options.counts, options.seed, options.split)
+    surplus = [
+        {
+            "source": row["source"],
+            "first_frame": row["first_frame"],
+            "last_frame": row["first_frame"] + row["frames"] - 1,
+            "reason": "not needed (--counts, --max-per-subject)",
+        }
+        for row in rows
+        if row["clip"] not in splits
+    ]
+    return splits, surplus
+
+
+def _report(dataset: Dataset, notes: list[str]) -> Prepared:
+    table = pd.read_csv(dataset.root / "skipped.csv", keep_default_na=False)
+    frames = np.maximum(table["last_frame"] - table["first_frame"] + 1, 0)
+    reasons: Counter[str] = Counter()
+    for reason, count in zip(table["reason"], frames, strict=True):
+        reasons[re.sub(r" after \d+ frames", "", str(reason))] += int(count)
+    return Prepared(dataset=dataset, skipped=reasons, notes=notes)
+
+
+def _notes(dataset: Dataset, options: PrepareOptions) -> list[str]:
+    """Say in words what a user should know about these splits."""
+    notes = []
+    made = tuple(len(dataset.clip_ids(split)) for split in ("train", "val", "test"))
+    if made != options.counts:
+        text = "/".join(map(str, options.counts))
+        notes.append(
+            f"less material than asked for ({text}): the proportions are kept as far as possible, "
+            f"{'/'.join(map(str, made))} for train/val/test."
+        )
+    if options.split == "sequence":
+        notes.append(
+            "leakage warning: --split sequence may put one person into train and test; "
+            "test figures will be too good for unknown faces."
+        )
+    return notes
+
+
+def _nothing(sources: list[Source], skipped: list[dict[str, Any]], out: Path) -> str:
+    reasons = Counter(row["reason"] for row in skipped).most_common(2)
+    text = "; ".join(f"{reason} ({count}x)" for reason, count in reasons) or "no frames"
+    return f"no clip could be made from {len(sources)} video(s): {text}. Nothing is in {out}."
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return "unknown"
