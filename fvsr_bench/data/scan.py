@@ -95,9 +95,8 @@ class FaceScanner:
             _nearest(f, b) for f, b in zip(self.detector.follow(images, near), near, strict=True)
         ]
         missing = [t for t, face in enumerate(found) if face is None]
-        for t, faces in zip(
-            missing, self.detector.detect([images[t] for t in missing]), strict=True
-        ):
+        again = self.detector.detect([images[t] for t in missing])
+        for t, faces in zip(missing, again, strict=True):
             found[t] = _nearest(faces, near[t])
         return self._judge(window, found)
 
@@ -109,16 +108,16 @@ class FaceScanner:
 
         The face of the sequence before is kept if it is not much smaller than the largest.
         """
-        paths = []
+        paths: list[np.ndarray] = []
         for start in seen[0].boxes:
-            path = [start]
+            steps = [start]
             for faces in seen[1:]:
-                near = _nearest(faces, path[-1], _SAME)
+                near = _nearest(faces, steps[-1], _SAME)
                 if near is None:
                     break
-                path.append(near[0])
+                steps.append(near[0])
             else:
-                paths.append(np.stack(path))
+                paths.append(np.stack(steps))
         if not paths:
             return None
         sizes = [_sides(path).min() for path in paths]

@@ -122,7 +122,8 @@ class Dataset:
     def checksums(self) -> dict[str, tuple[str, str]]:
         """Return clip -> (SHA-256 of the HR pixels, of the LR pixels) as stored."""
         table = _read_csv(self.root / "checksums.csv", ("clip", "hr_sha256", "lr_sha256"))
-        return {row.clip: (row.hr_sha256, row.lr_sha256) for row in table.itertuples()}
+        sums = zip(table["hr_sha256"], table["lr_sha256"], strict=True)
+        return dict(zip(table["clip"], sums, strict=True))
 
 
 def open_dataset(where: str | Path) -> Dataset:

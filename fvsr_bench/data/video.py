@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 
 from fvsr_bench.errors import DataError
 
-SUFFIXES = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv .y4m".split()
-)
+_KINDS = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m"
+SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 _GAP = 0.25  # s: a longer pause between two frames is a break
 _THUMB = (48, 48)  # px: what cuts are looked for on
 _CUT = (24.0, 10.0, 5.0)  # grey levels: surely a cut; least for a cut; times the usual difference
@@ -23,7 +22,7 @@ _CUT = (24.0, 10.0, 5.0)  # grey levels: surely a cut; least for a cut; times th
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One decoded frame. `breaks` says why it does not continue the frame before (None: it does)."""
+    """One decoded frame; `breaks` says why it does not continue the one before (None: it does)."""
 
     index: int  # in decoding order, 0-based
     time: float | None  # s

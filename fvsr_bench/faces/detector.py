@@ -148,8 +148,8 @@ def _load_net(letter: str) -> nn.Module:
     from facenet_pytorch.models import mtcnn
 
     spec = find_spec("facenet_pytorch")
-    assert spec is not None and spec.origin is not None
-    path = Path(spec.origin).parent / "data" / f"{letter.lower()}net.pt"
+    package = Path(spec.origin).parent if spec and spec.origin else Path()
+    path = package / "data" / f"{letter.lower()}net.pt"
     if not path.exists():
         raise DataError(f"MTCNN's weights are missing: {path}. Reinstall facenet-pytorch.")
     net: nn.Module = getattr(mtcnn, f"{letter}Net")(pretrained=False)

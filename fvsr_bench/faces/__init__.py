@@ -1,0 +1,1 @@
+"""Everything about faces: finding them (`detector`), telling them apart (`embedder`)."""
