@@ -38,7 +38,7 @@ def warp(
 
 def drafts(
     lr: Float[Tensor, "n c h w"], hr_flow: Float[Tensor, "n 2 sh sw"], scale: int
-) -> Float[Tensor, "n scale*scale*c h w"]:
+) -> Float[Tensor, "n {scale*scale}*c h w"]:
     """Warp an LR frame with every phase of an HR flow: the draft cube of SOF-VSR (FAPN eqs. 5-6).
 
     Phase (i, j) samples `lr` at its own pixel plus `hr_flow[:, :, i::scale, j::scale] / scale`.
@@ -55,7 +55,7 @@ def drafts(
     )
 
 
-def space_to_depth(x: Float[Tensor, "n c sh sw"], scale: int) -> Float[Tensor, "n cc h w"]:
+def space_to_depth(x: Float[Tensor, "n c sh sw"], scale: int) -> Float[Tensor, "n {scale*scale}*c h w"]:
     """Move each scale x scale block into channels, ordered (colour, row, column)."""
     return F.pixel_unshuffle(x, scale)
 

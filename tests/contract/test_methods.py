@@ -1,0 +1,187 @@
+"""Laws that every method in the registry keeps; a new method's file joins by itself."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from fvsr_bench.infer import stream
+from fvsr_bench.registry import build, load_model, load_spec, methods, save_weights
+from fvsr_bench.spec import ModelCard
+
+NAMES = sorted(methods())
+TRAINABLE = [name for name in NAMES if load_spec(name).trainable]
+STREAMING = [
+    name
+    for name in NAMES
+    if load_spec(name).lookahead in (0, 1) and hasattr(load_spec(name).build, "step")
+]
+ABLATIONS = [(name, part) for name in NAMES for part in sorted(load_spec(name).ablations)]
+
+
+def lively(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every parameter a small random value, so that zero-initialised heads speak too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 1
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(noise * (0.5 / fan_in**0.5 if parameter.ndim > 1 else 0.02))
+    return model.eval()
+
+
+def clip(batch: int = 1, frames: int = 4, size: int = 16, seed: int = 1) -> torch.Tensor:
+    """Return smooth random frames in [0, 1]: blurred noise that drifts."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(batch * frames, 3, size // 4, size // 4, generator=generator)
+    return nn.functional.interpolate(noise, size=(size, size), mode="bicubic").clamp(0, 1).view(
+        batch, frames, 3, size, size
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forward_enlarges_every_frame(name: str) -> None:
+    spec = load_spec(name)
+    with torch.no_grad():
+        sr = lively(build(name))(clip(batch=2, frames=3))
+    assert sr.shape == (2, 3, 3, 16 * spec.scale, 16 * spec.scale)
+    assert sr.dtype == torch.float32
+    assert torch.isfinite(sr).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_beyond_the_lookahead_do_not_matter(name: str) -> None:
+    lookahead = load_spec(name).lookahead
+    if lookahead is None:
+        pytest.skip("sees the whole clip")
+    model, lr = lively(build(name)), clip(frames=5)
+    changed = lr.clone()
+    changed[:, 2 + lookahead + 1 :] = 1 - changed[:, 2 + lookahead + 1 :]
+    with torch.no_grad():
+        before, after = model(lr), model(changed)
+    assert torch.allclose(before[:, :3], after[:, :3], atol=1e-6)
+    if lookahead:  # the claim is not made too large
+        changed = lr.clone()
+        changed[:, 3] = 1 - changed[:, 3]
+        with torch.no_grad():
+            assert not torch.allclose(before[:, 2], model(changed)[:, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_items_do_not_mix(name: str) -> None:
+    model, lr = lively(build(name)), clip(batch=3)
+    with torch.no_grad():
+        together, alone = model(lr), torch.cat([model(lr[i : i + 1]) for i in range(3)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_streaming_equals_the_whole_clip(name: str) -> None:
+    model, lr, spec = lively(build(name)), clip(batch=2, frames=5), load_spec(name)
+    with torch.no_grad():
+        whole = model(lr)
+    frames = list(stream(model, lr.unbind(1), lookahead=spec.lookahead or 0))
+    assert torch.allclose(torch.stack(frames, 1), whole, atol=1e-5)
+
+
+def test_all_methods_of_the_paper_stream() -> None:
+    assert {"fapn", "vespcn", "sofvsr", "frvsr", "tecogan", "bicubic"} <= set(STREAMING)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model, scale = lively(build(name)).train(), load_spec(name).scale
+    # A saturated flow has no gradient: start from flows near zero.
+    model(clip(batch=2)).sub(clip(batch=2, size=16 * scale, seed=2)).square().mean().backward()
+    silent = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("name", "part"), ABLATIONS)
+def test_every_ablation_changes_the_output(name: str, part: str) -> None:
+    spec = load_spec(name)
+    full, without = lively(build(name)), lively(build(name, spec.ablations[part]))
+    with torch.no_grad():
+        assert not torch.allclose(full(clip()), without(clip()), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "part"), ABLATIONS)
+def test_ablated_methods_stream_as_they_run(name: str, part: str) -> None:
+    spec = load_spec(name)
+    model, lr = lively(build(name, spec.ablations[part])), clip(frames=4)
+    with torch.no_grad():
+        whole = model(lr)
+    frames = list(stream(model, lr.unbind(1), lookahead=spec.lookahead or 0))
+    assert torch.allclose(torch.stack(frames, 1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_weights_round_trip(name: str, tmp_path) -> None:
+    model, spec = lively(build(name)), load_spec(name)
+    card = ModelCard(
+        method=name,
+        tag="t",
+        sha256="",
+        options=spec.options,
+        degradation="bi",
+        phase="centre",
+        origin="a test",
+        licence="none",
+        data="none",
+        recipe={},
+        steps=0,
+        seed=0,
+        minutes=0.0,
+        validation={},
+    )
+    save_weights(tmp_path / "t.safetensors", model.state_dict(), card)
+    again = load_model(name, tmp_path / "t.safetensors")
+    with torch.no_grad():
+        assert torch.equal(again(clip()), model(clip()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_of_a_method_has_a_default_and_is_keyword_only(name: str) -> None:
+    for parameter in inspect.signature(load_spec(name).build).parameters.values():
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.default is not parameter.empty
+
+
+@pytest.mark.parametrize("name", [n for n in TRAINABLE if n != "dummy"])
+def test_a_fresh_network_starts_at_interpolation(name: str) -> None:
+    """Zero-initialised heads: the first step sees bicubic's error, not a random residual's."""
+    parameters = inspect.signature(load_spec(name).build).parameters
+    if "zero_init" not in parameters:
+        pytest.skip("authors' layout: no skip to start from")
+    torch.manual_seed(0)
+    lr = clip(frames=2)
+    with torch.no_grad():
+        assert torch.allclose(build(name)(lr), build("bicubic")(lr), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("fapn", 1_597_868),
+        ("vespcn", 93_992),
+        ("sofvsr", 1_639_676),
+        ("frvsr", 2_589_093),
+        ("tecogan", 3_032_229),
+    ],
+)
+def test_parameter_counts_are_those_of_the_papers(name: str, parameters: int) -> None:
+    assert sum(p.numel() for p in build(name).parameters()) == parameters
+
+
+def test_frvsr_10_128_has_the_size_the_literature_quotes() -> None:
+    model = build("frvsr", load_spec("frvsr").tags["10-128"])
+    assert sum(p.numel() for p in model.parameters()) == 5_054_693
+
+
+def test_fapn_is_one_ofrnet_pass_a_side_and_one_cell() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        build("fapn")(torch.rand(1, 2, 3, 40, 40))
+    assert counter.get_total_flops() / 2 / 2 / 1e9 == pytest.approx(2.895, abs=0.001)
