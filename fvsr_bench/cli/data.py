@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fvsr_bench.cli import data_sources
 from fvsr_bench.cli.output import say
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Datasets of face clips: make, check and look at them.", no_args_is_help=True
 )
+app.command()(data_sources.demo)
+app.command()(data_sources.fetch)
 
 
 @app.command()
