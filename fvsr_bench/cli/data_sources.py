@@ -11,6 +11,7 @@ from fvsr_bench.cli.output import progress_bar, say
 
 if TYPE_CHECKING:
     from fvsr_bench.data.sources import Fetched, Source
+    from fvsr_bench.data.store import Dataset
 
 
 def demo(
@@ -27,12 +28,11 @@ def demo(
 
       fvsr-bench data show demo
     """
-    from fvsr_bench.data.demo import demo_dir
-    from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.data.demo import demo_ready
 
-    there = (demo_dir() / "dataset.json").exists() and not again
+    there = demo_ready() and not again
     make_demo(again=again)
-    dataset = open_dataset("demo")
+    dataset = open_data("demo")
     people = dataset.index["subject"].nunique()
     if there:
         say(f"nothing to do: {dataset.root} is complete ({dataset.id}).")
@@ -41,12 +41,23 @@ def demo(
     say(f"note: {dataset.meta.notes}")
 
 
-def make_demo(*, again: bool = False) -> None:
-    """Make the demo set with a progress bar, unless it is there; for commands that read it."""
-    from fvsr_bench.data.demo import ensure_demo
+def open_data(where: str | Path) -> "Dataset":
+    """Open a dataset for a command; the demo set is made first, with a progress bar."""
+    from fvsr_bench.data.store import open_dataset
 
-    with progress_bar("demo set") as show:
-        ensure_demo(lambda done, total: show("demo set", done, total), again=again)
+    if str(where) == "demo":
+        make_demo()
+    return open_dataset(where)
+
+
+def make_demo(*, again: bool = False) -> None:
+    """Make the demo set with a progress bar, unless it is there."""
+    from fvsr_bench.data.demo import demo_ready, ensure_demo
+
+    if demo_ready() and not again:
+        return
+    with progress_bar("demo set (once)") as show:
+        ensure_demo(lambda done, total: show("demo set (once)", done, total), again=again)
 
 
 def fetch(
@@ -123,7 +134,8 @@ def _print_fetched(result: "Fetched", sources: "list[Source]", out: Path) -> Non
     if result.missing:
         raise DataError(
             f"{len(result.missing)} of {len(sources)} files are missing in {out} (listed above). "
-            "Run the same command again to try them again, or prepare the others as they are."
+            "Run the same command again to try them again (behind a proxy: set HTTPS_PROXY; from "
+            "a local copy: --mirror DIR), or prepare the others as they are."
         )
     command = f"fvsr-bench data prepare {out} --out DIR --subjects {out / 'subjects.csv'}"
     say(f"next: {command}")

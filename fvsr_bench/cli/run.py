@@ -92,11 +92,11 @@ def _setting(
     allow_mismatch: bool,
     limit: int,
 ) -> "Setting":
-    from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.evaluate.plan import Setting, choose_clips
     from fvsr_bench.infer import choose_device
 
-    data = open_dataset(dataset)
+    data = open_data(dataset)
     return Setting(
         dataset=data,
         clips=choose_clips(data, split, limit),

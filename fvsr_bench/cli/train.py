@@ -45,8 +45,8 @@ def train(
     """
     from lightning_fabric import Fabric
 
+    from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.cli.progress import show_training
-    from fvsr_bench.data.store import open_dataset
     from fvsr_bench.recipes import choose_recipe, variant
     from fvsr_bench.registry import load_spec
     from fvsr_bench.train import TrainJob
@@ -55,7 +55,7 @@ def train(
     spec = load_spec(method)
     parts = [part.strip() for part in without.split(",") if part.strip()]
     name, options = variant(spec, parts, tag)
-    dataset = open_dataset(data)
+    dataset = open_data(data)
     chosen, changes = choose_recipe(spec, recipe, steps)
     job = TrainJob(
         method=method,
@@ -82,3 +82,53 @@ def train(
         validate_every=validate_every,
     )
     show_training(events, f"{spec.title} ({job.tag})", quiet=not fabric.is_global_zero)
+
+
+def campaign(
+    file: Annotated[Path, typer.Argument(help="Campaign file, e.g. campaigns/faceclips.toml.")],
+    data: Annotated[str, typer.Option(help="Dataset folder instead of the file's.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of weights.")] = Path("weights"),
+    runs: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    show: Annotated[bool, typer.Option("--list", help="Only list what is done.")] = False,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 250,
+) -> None:
+    """Train every network of a campaign file that is still missing, in its order.
+
+    Can be stopped at any time and run again; several processes share the list. Examples:
+
+        fvsr-bench campaign campaigns/faceclips.toml
+
+        fvsr-bench campaign campaigns/faceclips.toml --list
+    """
+    from lightning_fabric import Fabric
+
+    from fvsr_bench.campaign import claim, missing, read_campaign, summary
+    from fvsr_bench.cli.progress import show_training
+    from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.registry import load_spec
+    from fvsr_bench.train import train as loop
+
+    plan = read_campaign(file)
+    if show:
+        for row in summary(plan, out):
+            name = f"{row['method']}/{row['tag']}"
+            typer.echo(f"{row['weights']:8} {name} ({row['steps']} steps, seed {row['seed']})")
+        return
+    for entry, job in claim(missing(plan, out), runs, out):
+        fabric = Fabric(
+            accelerator="auto" if device == "auto" else device,
+            devices=1,
+            precision="bf16-mixed" if job.recipe.precision == "bf16" else "32-true",
+        )
+        events = loop(
+            job,
+            open_dataset(data or entry.data or plan.data),
+            out=out,
+            runs=runs,
+            fabric=fabric,
+            validate_every=validate_every,
+        )
+        show_training(events, f"{load_spec(job.method).title} ({job.tag})")
+    left = len(missing(plan, out))
+    typer.echo("nothing is missing" if not left else f"{left} networks are still missing")

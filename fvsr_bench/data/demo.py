@@ -164,6 +164,11 @@ def demo_dir() -> Path:
     return cache_dir() / f"demo-v{RECIPE}"
 
 
+def demo_ready() -> bool:
+    """Say whether the demo set of this version is there, whole."""
+    return (demo_dir() / "dataset.json").exists()
+
+
 def ensure_demo(on_clip: OnClip | None = None, *, again: bool = False) -> Path:
     """Return the demo set's folder; make it first if it is not there (or `again` is asked for).
 
@@ -171,7 +176,7 @@ def ensure_demo(on_clip: OnClip | None = None, *, again: bool = False) -> Path:
     simultaneous run does no harm.
     """
     target = demo_dir()
-    if (target / "dataset.json").exists() and not again:
+    if demo_ready() and not again:
         return target
     with writing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +185,7 @@ def ensure_demo(on_clip: OnClip | None = None, *, again: bool = False) -> Path:
     try:
         build_demo(workshop / "demo", on_clip)
         with writing(target):
-            if again or not (target / "dataset.json").exists():
+            if again or not demo_ready():
                 shutil.rmtree(target, ignore_errors=True)
             if not target.exists():
                 os.replace(workshop / "demo", target)
