@@ -40,6 +40,7 @@ def prepare(
         (340, 15, 45), help="Clips for train, val and test, as in the paper's Table 1."
     ),
     seed: int = typer.Option(0, help="Seed of the division into splits."),
+    jobs: int = typer.Option(0, help="Videos worked on at once; 0 = one per core."),
 ) -> None:
     """Make a dataset of 32-frame face clips (HR 160x160, LR 40x40) from raw videos.
 
@@ -69,7 +70,15 @@ def prepare(
     )
     total = sum(count_frames(video) for video in find_videos(source))
     with _frames_bar(total) as tick:
-        done = run(source, out, options, subjects=subjects, only_listed=only_listed, progress=tick)
+        done = run(
+            source,
+            out,
+            options,
+            subjects=subjects,
+            only_listed=only_listed,
+            jobs=jobs,
+            progress=tick,
+        )
     _print_prepared(done)
 
 

@@ -1,10 +1,6 @@
-"""Small file operations of the data layer: whole or not at all, with an error a user can act on."""
+"""Frames as PNG files, and the hash of their pixels."""
 
-import errno
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,39 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fvsr_bench.errors import DataError
-
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again to continue",
-    errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
-    errno.EACCES: "permission denied; choose a folder that you may write to",
-    errno.EPERM: "permission denied; choose a folder that you may write to",
-    errno.EROFS: "the file system is read-only; choose a folder that you may write to",
-    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
-    errno.EEXIST: "a file of that name is in the way; choose another folder",
-}
-
-
-@contextmanager
-def writing(where: Path) -> Iterator[None]:
-    """Turn an operating-system error while writing to `where` into a DataError with advice."""
-    try:
-        yield
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0, str(error))
-        raise DataError(f"cannot write to {where}: {reason}.") from error
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that readers see the old content or the new one, never a part."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+from fvsr_bench.files import writing
 
 
 def write_frames(folder: Path, frames: UInt8[np.ndarray, "t h w 3"]) -> None:

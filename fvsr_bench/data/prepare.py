@@ -6,11 +6,14 @@ continues with the next video; splits are assigned when all videos are done.
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,15 +21,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from fvsr_bench.data.crop import crop_boxes, cut, to_crop
-from fvsr_bench.data.files import write_atomic
 from fvsr_bench.data.scan import FaceScanner, Sequence, Skip
 from fvsr_bench.data.splits import PAPER_COUNTS, assign
 from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
 from fvsr_bench.data.video import Frame, count_frames, find_videos, nominal_rate, read_video
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.faces.detector import FaceDetector
+from fvsr_bench.files import write_atomic
 from fvsr_bench.spec import DEGRADATIONS, digest
 
 _TOOLS = ("fvsr-bench", "facenet-pytorch", "torch", "av", "opencv-python-headless", "pillow")
@@ -80,12 +84,14 @@ def prepare(
     *,
     subjects: Path | None = None,
     only_listed: bool = False,
+    jobs: int = 0,
     progress: Progress = lambda frames: None,
 ) -> Prepared:
     """Make the dataset `out` from the videos in `source`, or continue or confirm it.
 
     `subjects` is a CSV with the columns `file` (or `source`) and `subject`; with `only_listed`,
-    videos that it does not name are left alone. Raises DataError if there is no usable video, if
+    videos that it does not name are left alone. `jobs` videos are worked on at once (0 = one per
+    core); their number does not change the result. Raises DataError if there is no usable video, if
     no clip could be made, or if `out` holds a dataset made from other videos or options.
     """
     check_options(options)
@@ -110,17 +116,8 @@ def prepare(
         settings=json.loads(json.dumps(settings)),
     )
     writer = DatasetWriter(out, meta)
-    detector = FaceDetector(0.6 * options.min_face)
-    skipped: list[dict[str, Any]] = []
-    for item in sources:
-        done = state / f"{item.slug}.json"
-        if done.exists():
-            skipped += json.loads(done.read_text())
-            progress(count_frames(item.path))
-            continue
-        rows = _scan(item, writer, detector, options, progress)
-        write_atomic(done, json.dumps(rows))
-        skipped += rows
+    _scan_all(sources, state, writer, options, progress, jobs)
+    skipped = [row for s in sources for row in json.loads((state / f"{s.slug}.json").read_text())]
     rows = writer.rows()
     if not rows:
         raise DataError(_nothing(sources, skipped, out))
@@ -225,6 +222,52 @@ def _confirm(out: Path, settings: Mapping[str, Any]) -> Prepared:
             f"{out} holds a dataset that differs in: {what}. Choose another --out, or delete it."
         )
     return dataclasses.replace(_report(dataset, []), unchanged=True)
+
+
+def _scan_all(
+    sources: list[Source],
+    state: Path,
+    writer: DatasetWriter,
+    options: PrepareOptions,
+    progress: Progress,
+    jobs: int,
+) -> None:
+    """Scan the videos that have no result in `state` yet: one thread and one core for each.
+
+    Decoding, resizing and the networks all release Python's lock; with a single thread inside
+    torch the result does not depend on the machine's number of cores.
+    """
+    detector = FaceDetector(0.6 * options.min_face)
+    stop = threading.Event()
+
+    def count(frames: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        progress(frames)
+
+    def work(item: Source) -> None:
+        done = state / f"{item.slug}.json"
+        if done.exists():
+            count(count_frames(item.path))
+            return
+        torch.set_num_threads(1)
+        write_atomic(done, json.dumps(_scan(item, writer, detector, options, count)))
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        try:
+            for future in as_completed([pool.submit(work, item) for item in sources]):
+                future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(before)
+
+
+class _Stopped(Exception):
+    """Another video failed for good, or the user stopped the run."""
 
 
 def _scan(

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fvsr_bench.data.files import pixel_hash, read_frames, write_atomic, write_frames, writing
+from fvsr_bench.data.files import pixel_hash, read_frames, write_frames
 from fvsr_bench.degrade import degrade_uint8
 from fvsr_bench.errors import DataError, UsageError
+from fvsr_bench.files import write_atomic, writing
 from fvsr_bench.spec import DEGRADATIONS, Clip, Degradation, digest
 
 FORMAT = 1
@@ -197,8 +198,6 @@ class DatasetWriter:
         self._rows = self.root / ".cache" / "writer"
         with writing(self.root):
             self._rows.mkdir(parents=True, exist_ok=True)
-            for leftover in self._rows.glob("tmp-*"):
-                shutil.rmtree(leftover)
 
     def has(self, clip_id: str) -> bool:
         """Say whether the clip is already there, whole."""
@@ -213,6 +212,7 @@ class DatasetWriter:
             )
         lr = degrade_uint8(hr, self.meta.degradation)
         temporary = self._rows / f"tmp-{info.clip}"
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
         write_frames(temporary / "hr", hr)
         write_frames(temporary / "lr", lr)
         with writing(self.root):
