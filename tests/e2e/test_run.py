@@ -1,0 +1,311 @@
+"""`run` end to end on a tiny dataset: complete, resumable, idempotent, fair to broken methods."""
+
+import gc
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fvsr_bench import evaluate, records, report
+from fvsr_bench.data.store import Dataset, open_dataset
+from fvsr_bench.faces.judge import face_distance
+from fvsr_bench.protocols import grid
+from fvsr_bench.spec import DEGRADATIONS
+
+
+def hashes(root: Path) -> dict[str, str]:
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def values(root: Path) -> pd.DataFrame:
+    frame = records.read_records(root / "records")
+    names = ["model", "clip", "frame", "metric", "protocol"]
+    frame[names] = frame[names].astype({n: str for n in names if n != "frame"})
+    return frame.set_index(names)["value"].sort_index()
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """Return the real judge of face distance; its detector takes a second to load."""
+    return face_distance()
+
+
+@pytest.fixture
+def figures():
+    """Ask for real figures; without it they are left out, which is most of a tiny run's time."""
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch, judge):
+    monkeypatch.setattr(evaluate, "face_distance", lambda device, box: judge)
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr(report, "render_figure5", lambda *_: {})
+
+
+@pytest.fixture
+def finished(cli, tiny, tmp_path, method_file):
+    out = tmp_path / "out"
+    answer = cli("run", "-m", f"bicubic,{method_file('near')}", "-d", tiny, "-o", out)
+    assert answer.code == 0, answer.err
+    return answer, out
+
+
+def test_every_clip_frame_and_measure_has_exactly_one_record(finished):
+    _, out = finished
+    frame = records.read_records(out / "records")
+    psnr = {cell.measure_key() for cell in grid()}
+    ssim = {cell.ssim_key() for cell in grid()}
+    measures = len(psnr) + len(ssim) + 2  # and face, face-found
+    assert len(frame) == 2 * 3 * 5 * measures
+    assert not frame.duplicated(records.KEY).any()
+    assert frame["value"].notna().all()
+    assert set(frame["clip"]) == {"clip0", "clip1", "clip2"}  # not the train clip
+
+
+def test_stored_psnr_is_that_of_the_frames_on_disk(finished, tiny):
+    _, out = finished
+    found = values(out)
+    clip = open_dataset(tiny).load("clip1")
+    near = clip.lr.repeat(4, axis=1).repeat(4, axis=2).astype(float)
+    mse = ((near - clip.hr) ** 2).mean(axis=(1, 2, 3))
+    expected = 10 * np.log10(255**2 / mse)
+    stored = found["near", "clip1", :, "psnr", "rgb-c0"].to_numpy()
+    np.testing.assert_allclose(stored, expected, atol=1e-6)
+
+
+def test_the_end_is_a_table_and_paths(figures, finished):
+    answer, out = finished
+    assert "Table 2" in answer.out
+    assert "demo: animated photographs, not 300-VW" in answer.out
+    for name in ("table2.md", "fig5.png"):
+        assert str(out / name) in answer.out
+    names = {"table1.csv", "table1.md", "table2.csv", "table2.md"}
+    names |= {f"fig5{part}.{kind}" for part in ("", "-all") for kind in ("png", "svg", "csv")}
+    assert names <= {path.name for path in out.iterdir()}
+    assert not list(out.rglob(".parts"))
+
+
+def test_a_second_run_says_nothing_to_do_and_changes_no_byte(
+    figures, finished, cli, tiny, tmp_path
+):
+    _, out = finished
+    before = hashes(out)
+    answer = cli("run", "-m", f"bicubic,{tmp_path / 'near.py'}", "-d", tiny, "-o", out)
+    assert answer.code == 0
+    assert "nothing to do" in answer.out
+    assert hashes(out) == before
+
+
+def test_another_protocol_runs_no_network(finished, cli, tiny, tmp_path, monkeypatch):
+    _, out = finished
+    monkeypatch.setattr(evaluate, "run_clip", None)  # would raise if called
+    answer = cli("run", "-m", "bicubic", "-d", tiny, "-o", out, "--protocol", "duf")
+    assert answer.code == 0, answer.err
+    assert "nothing to do" in answer.out
+    assert "y-studio" in (out / "table2-duf.md").read_text()
+
+
+def test_an_edited_method_is_measured_again_and_replaces_its_old_run(
+    finished, cli, tiny, method_file
+):
+    _, out = finished
+    old = values(out)["near", "clip0", 0, "psnr", "rgb-c0"]
+    path = method_file("near", "sr = sr * 0.9")
+    sys.modules.pop("fvsr_file_near")  # a new process would not have it
+    answer = cli("run", "-m", path, "-d", tiny, "-o", out)
+    assert answer.code == 0, answer.err
+    assert "replaced the older run near-" in answer.out
+    assert len(list((out / "records").glob("near-*.parquet"))) == 1
+    assert values(out)["near", "clip0", 0, "psnr", "rgb-c0"] < old
+
+
+BROKEN = {
+    "nan": ("sr[:, 2, 0, 5, 5] = float('nan')", "NaN"),
+    "small": ("sr = sr[..., ::2, ::2]", "expected"),
+    "none": ("sr = None", "returned a NoneType"),
+    "boom": ("raise ValueError('no such layer')", "ValueError: no such layer"),
+}
+
+
+def test_broken_methods_do_not_stop_the_others(cli, tiny, tmp_path, method_file):
+    files = {name: method_file(name, body) for name, (body, _) in BROKEN.items()}
+    files["importer"] = tmp_path / "importer.py"
+    files["importer"].write_text("import no_such_package\n")
+    models = ",".join(map(str, [*files.values(), "bicubic"]))
+    out = tmp_path / "out"
+    answer = cli("run", "-m", models, "-d", tiny, "-o", out)
+    assert answer.code == 0, answer.err
+    table = (out / "table2.md").read_text()
+    for name, reason in [(n, r) for n, (_, r) in BROKEN.items()] + [
+        ("importer", "no_such_package")
+    ]:
+        line = next(x for x in table.splitlines() if name in x.lower() and x.startswith("|"))
+        assert reason in line
+        assert reason in answer.out
+    assert set(records.read_records(out / "records")["model"]) == {"bicubic"}
+
+
+def test_a_repaired_method_loses_its_reason(cli, tiny, tmp_path, method_file):
+    out = tmp_path / "out"
+    path = method_file("fix", "raise ValueError('half done')")
+    assert cli("run", "-m", f"bicubic,{path}", "-d", tiny, "-o", out).code == 0
+    method_file("fix")
+    sys.modules.pop("fvsr_file_fix", None)  # a new process would not have it
+    assert cli("run", "-m", f"bicubic,{path}", "-d", tiny, "-o", out).code == 0
+    table = (out / "table2.md").read_text()
+    assert "half done" not in table
+    assert set(records.read_records(out / "records")["model"]) == {"bicubic", "fix"}
+
+
+def test_ctrl_c_loses_nothing_and_doubles_nothing(
+    finished, cli, tiny, tmp_path, monkeypatch, method_file
+):
+    _, whole = finished
+    out, calls, real = tmp_path / "again", [], evaluate.run_clip
+
+    def interrupted(*args, **options):
+        calls.append(args[1].id)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    args = ("run", "-m", f"bicubic,{tmp_path / 'near.py'}", "-d", tiny, "-o", out)
+    monkeypatch.setattr(evaluate, "run_clip", interrupted)
+    answer = cli(*args)
+    assert answer.code == 130
+    assert "the same command continues where it stopped" in answer.err
+    assert not list((out / "records").glob("*.parquet"))
+    assert cli(*args).code == 0
+    assert len(calls) == 4 + 3  # 3 kept, 1 interrupted, 3 left of 2 x 3
+    pd.testing.assert_series_equal(values(out), values(whole))
+
+
+SLOW = "import time; time.sleep(0.4)"
+
+
+def test_kill_9_loses_nothing_and_doubles_nothing(cli, tiny, tmp_path, method_file):
+    out = tmp_path / "out"
+    args = ["run", "-m", f"bicubic,{method_file('slow', SLOW)}", "-d", str(tiny), "-o", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fvsr_bench", *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    parts = out / "records" / ".parts"
+    for _ in range(1200):  # until the first rows are on disk
+        if list(parts.rglob("*.parquet")) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in parts.rglob("*.parquet")}
+    assert kept
+    assert cli(*args).code == 0
+    frame = records.read_records(out / "records")
+    assert not frame.duplicated(records.KEY).any()
+    assert frame.groupby("model", observed=True).size().nunique() == 1
+    assert set(frame["model"]) == {"bicubic", "slow"}
+
+
+def test_only_one_clip_is_in_memory_at_a_time(cli, tiny, tmp_path, monkeypatch):
+    alive, most, real = [], [], Dataset.load
+
+    def counted(self, clip_id):
+        gc.collect()
+        most.append(sum(ref() is not None for ref in alive))
+        clip = real(self, clip_id)
+        alive.append(weakref.ref(clip))
+        return clip
+
+    monkeypatch.setattr(Dataset, "load", counted)
+    assert cli("run", "-m", "bicubic", "-d", tiny, "-o", tmp_path / "out").code == 0
+    assert len(most) == 3
+    assert max(most) <= 1
+
+
+def test_weights_for_other_frames_are_refused_or_marked(cli, tiny, tmp_path, save_dummy):
+    save_dummy(degradation="bd15", phase="corner")
+    args = ("run", "-m", "bicubic,dummy", "-d", tiny, "-o", tmp_path / "out")
+    assert cli(*args).code == 0
+    table = (tmp_path / "out" / "table2.md").read_text()
+    assert "trained for bd15 (corner phase)" in table
+    assert "--allow-mismatch" in table
+    assert cli(*args, "--allow-mismatch").code == 0
+    table = (tmp_path / "out" / "table2.md").read_text()
+    assert "| Dummy † " in table
+    assert "- † Dummy: weights 'bi' were trained for bd15 (corner phase)" in table
+
+
+def test_weights_made_for_the_data_are_taken_first(cli, make_tiny, tmp_path, save_dummy):
+    save_dummy("bi")
+    save_dummy("bd15", degradation="bd15", phase="corner")
+    data = make_tiny(tmp_path / "blurred", degradation=DEGRADATIONS["bd15"])
+    assert cli("run", "-m", "dummy", "-d", data, "-o", tmp_path / "out").code == 0
+    assert set(records.read_records(tmp_path / "out" / "records")["weights"]) == {"bd15"}
+
+
+def test_a_method_without_weights_is_never_run_with_random_ones(cli, tiny, tmp_path, method_file):
+    path = method_file("untrained", trainable=True)
+    out = tmp_path / "out"
+    assert cli("run", "-m", f"bicubic,{path}", "-d", tiny, "-o", out).code == 0
+    table = (out / "table2.md").read_text()
+    assert "no weights: run `fvsr-bench train untrained --data DIR`" in table
+    assert "untrained" not in set(records.read_records(out / "records")["model"])
+
+
+def test_json_is_the_table(finished, cli, tiny, tmp_path):
+    _, out = finished
+    answer = cli("report", "-r", out, "--json")
+    value = json.loads(answer.out)
+    rows = {(row["method"], row["metric"]): row for row in value["rows"]}
+    expected = values(out)["bicubic", :, :, "psnr", "rgb-c0"].groupby("clip").mean().mean()
+    assert rows["bicubic", "psnr"]["ours"] == pytest.approx(expected, abs=1e-6)
+    assert rows["bicubic", "psnr"]["frames"] == 15
+
+
+def test_manifest_says_what_the_numbers_were_made_from(finished, tiny):
+    _, out = finished
+    path = next((out / "manifests").glob("bicubic-*.json"))
+    manifest = json.loads(path.read_text())
+    assert manifest["identity"]["dataset"] == open_dataset(tiny).id
+    assert manifest["circumstance"]["packages"]["torch"][0].isdigit()
+    assert manifest["circumstance"]["peak_memory_mb"] > 50
+    assert path.stem.endswith(manifest["run_id"])
+
+
+def test_plot_draws_from_the_records_alone(figures, finished, cli, tiny, tmp_path):
+    _, out = finished
+    before = {kind: (out / f"fig5.{kind}").read_bytes() for kind in ("png", "svg", "csv")}
+    shutil.rmtree(tiny)
+    answer = cli("plot", "per-frame-psnr", "-r", out, "-o", tmp_path / "figures")
+    assert answer.code == 0
+    assert {k: (tmp_path / "figures" / f"fig5.{k}").read_bytes() for k in before} == before
+
+
+def test_limit_and_split_choose_clips_and_their_own_folder(cli, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("run", "-m", "bicubic", "-d", tiny, "--limit", 1).code == 0
+    assert cli("run", "-m", "bicubic", "-d", tiny, "--split", "train").code == 0
+    first = records.read_records(Path("results/tiny-first1/records"))
+    assert set(first["clip"]) == {"clip0"}
+    assert set(records.read_records(Path("results/tiny-train/records"))["clip"]) == {"clip3"}
+
+
+def test_models_counts_what_arithmetic_says():
+    from fvsr_bench.cli.models import gmac_per_frame
+    from fvsr_bench.registry import build
+
+    dummy = build("dummy")
+    assert gmac_per_frame(dummy) == pytest.approx(40 * 40 * 27 * 48 / 1e9, rel=1e-9)
