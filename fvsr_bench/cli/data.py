@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fvsr_bench.cli import data_sources
+from fvsr_bench.cli import data_sources, export
 from fvsr_bench.cli.output import say
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(data_sources.demo)
 app.command()(data_sources.fetch)
+app.command("export")(export.data_export)
 
 
 @app.command()
@@ -80,6 +81,77 @@ def prepare(
             progress=tick,
         )
     _print_prepared(done)
+
+
+@app.command()
+def check(
+    where: str = typer.Argument(..., metavar="DIR", help="A dataset folder, or demo."),
+) -> None:
+    """Verify a dataset: pixels, LR frames, counts, ranges, and that no one is in two splits.
+
+    Example:
+
+      fvsr-bench data check data/300vw
+    """
+    from fvsr_bench.cli.output import progress_bar
+    from fvsr_bench.data.check import check_dataset
+    from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.errors import DataError
+
+    dataset = open_dataset(where)
+    with progress_bar("checking") as report:
+        problems = check_dataset(dataset, report)
+    for problem in problems[:20]:
+        typer.echo(f"- {problem}", err=True)
+    if problems:
+        more = f" (the first 20 of {len(problems)} above)" if len(problems) > 20 else ""
+        raise DataError(
+            f"{dataset.root} has {len(problems)} problem(s){more}. Delete it and prepare it again."
+        )
+    frames = int(dataset.index["frames"].sum())
+    say(f"{dataset.name} ({dataset.id}): {len(dataset.index)} clips, {frames} frames, all good.")
+
+
+@app.command()
+def show(
+    where: str = typer.Argument(..., metavar="DIR", help="A dataset folder, or demo."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Where to write the picture. Default: NAME-sheet.png here."
+    ),
+    clips: int = typer.Option(16, min=1, help="Most clips on the picture."),
+    split: str = typer.Option("", help="Only this split: train, val or test."),
+    landmarks: bool = typer.Option(False, help="Draw the five landmarks."),
+) -> None:
+    """Print the sizes of a dataset beside the paper's Table 1; write a contact sheet (PNG).
+
+    Examples:
+
+      fvsr-bench data show data/300vw
+
+      fvsr-bench data show demo --split test --clips 45 -o demo.png
+    """
+    from rich.table import Table
+
+    from fvsr_bench.cli.output import box, console
+    from fvsr_bench.data.sheet import contact_sheet, table_1
+    from fvsr_bench.data.store import open_dataset
+
+    dataset = open_dataset(where)
+    path = out or Path(f"{dataset.name}-sheet.png")
+    contact_sheet(dataset, path, clips=clips, split=split or None, landmarks=landmarks)
+    table = Table("split", "paper: clips", "frames", "ours: clips", "frames", "subjects", box=box())
+    for row in table_1(dataset):
+        table.add_row(*map(str, row))
+    console().print(table)
+    meta = dataset.meta
+    say(
+        f"{dataset.name} ({dataset.id}): LR {meta.degradation.name}, phase "
+        f"{meta.degradation.phase}; crop {meta.crop}, margin {meta.margin}; "
+        f"split by {meta.split_by}, seed {meta.seed}."
+    )
+    if meta.notes:
+        say(meta.notes)
+    say(f"picture: {path}")
 
 
 @contextmanager

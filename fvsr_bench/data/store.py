@@ -78,8 +78,8 @@ class ClipInfo:
 class Dataset:
     """A finished dataset, read-only. Frames are read from disk at every `load`."""
 
-    def __init__(self, root: Path, meta: DatasetMeta, dataset_id: str, index: pd.DataFrame) -> None:
-        self.root, self.meta, self.id, self.index = root, meta, dataset_id, index
+    def __init__(self, root: Path, meta: DatasetMeta, content: str, index: pd.DataFrame) -> None:
+        self.root, self.meta, self.id, self.index = root, meta, content, index
 
     @property
     def name(self) -> str:
@@ -152,7 +152,7 @@ def open_dataset(where: str | Path) -> Dataset:
             else f"{root} is not a dataset (no dataset.json). Expected a folder made by "
             "`fvsr-bench data prepare SRC --out DIR`."
         )
-    dataset_id, meta = _read_meta(path)
+    content, meta = _read_meta(path)
     columns = [*(f.name for f in dataclasses.fields(ClipInfo)), "last_frame"]
     index = _read_csv(root / "index.csv", columns)
     for name in ("first_frame", "last_frame", "frames"):
@@ -160,7 +160,19 @@ def open_dataset(where: str | Path) -> Dataset:
     index["fps"] = index["fps"].astype(float)
     if index.empty:
         raise DataError(f"dataset {root} has no clips; prepare it again.")
-    return Dataset(root, meta, dataset_id, index)
+    return Dataset(root, meta, content, index)
+
+
+def dataset_id(
+    index: pd.DataFrame, sums: Mapping[str, tuple[str, str]], degradation: Degradation
+) -> str:
+    """Return the hash of what a dataset consists of: pixels, splits and degradation."""
+    rows = zip(index["clip"], index["split"], strict=True)
+    content = [
+        {"clip": clip, "hr_sha256": sums[clip][0], "lr_sha256": sums[clip][1], "split": split}
+        for clip, split in sorted(rows)
+    ]
+    return digest({"clips": content, "degradation": dataclasses.asdict(degradation)})
 
 
 def _read_meta(path: Path) -> tuple[str, DatasetMeta]:
@@ -261,11 +273,13 @@ class DatasetWriter:
         write_atomic(self.root / "index.csv", _to_csv(table[columns]))
         write_atomic(self.root / "checksums.csv", _to_csv(table[sums]))
         write_atomic(self.root / "skipped.csv", _to_csv(left_out))
-        content = table[[*sums, "split"]].sort_values("clip").to_dict("list")
         meta = dataclasses.asdict(self.meta)
-        dataset_id = digest({"clips": content, "degradation": meta["degradation"]})
+        pairs = zip(table["hr_sha256"], table["lr_sha256"], strict=True)
+        made = dataset_id(
+            table, dict(zip(table["clip"], pairs, strict=True)), self.meta.degradation
+        )
         counts = {split: int((table["split"] == split).sum()) for split in SPLITS}
-        stored = {"format": FORMAT, "id": dataset_id, "clips": counts, **meta}
+        stored = {"format": FORMAT, "id": made, "clips": counts, **meta}
         write_atomic(
             self.root / "dataset.json", json.dumps(stored, indent=2, ensure_ascii=False) + "\n"
         )
