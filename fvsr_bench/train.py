@@ -210,7 +210,7 @@ def train(
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         progress = Progress(**state["progress"])
-        run.cut_log(progress.step)
+    run.cut_log(progress.step)
     before = progress.seconds
     sampler = TrainSampler(dataset, recipe, seed=job.seed)
     val_clips = dataset.clip_ids("val") or dataset.clip_ids("train")[:15]
@@ -229,7 +229,10 @@ def train(
         batch = batch.to(fabric.device)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, progress.step)
-        loss, terms = total_loss(loss_terms(model, batch, recipe.losses), recipe.losses)
+        # Not Fabric's mixed precision: it rounds the inputs, frames and all, to bfloat16.
+        bf16 = recipe.precision == "bf16"
+        with torch.autocast(fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
+            loss, terms = total_loss(loss_terms(model, batch, recipe.losses), recipe.losses)
         optimiser.zero_grad()
         fabric.backward(loss)
         if recipe.clip_grad:

@@ -69,7 +69,6 @@ def train(
         accelerator="auto" if device == "auto" else device,
         devices=devices,
         num_nodes=nodes,
-        precision="bf16-mixed" if chosen.precision == "bf16" else "32-true",
     )
     fabric.launch()
     events = loop(
@@ -116,11 +115,7 @@ def campaign(
             typer.echo(f"{row['weights']:8} {name} ({row['steps']} steps, seed {row['seed']})")
         return
     for entry, job in claim(missing(plan, out), runs, out):
-        fabric = Fabric(
-            accelerator="auto" if device == "auto" else device,
-            devices=1,
-            precision="bf16-mixed" if job.recipe.precision == "bf16" else "32-true",
-        )
+        fabric = Fabric(accelerator="auto" if device == "auto" else device, devices=1)
         events = loop(
             job,
             open_dataset(data or entry.data or plan.data),

@@ -1,0 +1,129 @@
+"""A list of networks to train, in order of value; any number of processes work it off together."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.recipes import choose_recipe, variant
+from fvsr_bench.registry import load_spec, method_name, read_card
+from fvsr_bench.train import TrainJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One network of a campaign."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    method: str
+    without: tuple[str, ...] = ()
+    recipe: str = "default"
+    tag: str = ""
+    seed: int = 0
+    steps: int = 0  # 0 = the campaign's
+    data: str = ""  # "" = the campaign's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """A campaign file: what to train on, for how long, and which networks."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    data: str
+    steps: int
+    train: tuple[Entry, ...]
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read a campaign file; raises UsageError that names the wrong key or value."""
+    try:
+        values = tomllib.loads(path.read_text())
+        return TypeAdapter(Campaign).validate_python(values)
+    except OSError as error:
+        raise UsageError(f"cannot read campaign {path}: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}, '{where}': {first['msg']}.") from error
+
+
+def make_job(entry: Entry, campaign: Campaign) -> TrainJob:
+    """Turn an entry into a training job; a seed other than 0 is part of the tag."""
+    spec = load_spec(entry.method)
+    tag, options = variant(spec, entry.without, entry.tag)
+    recipe, changes = choose_recipe(spec, entry.recipe, entry.steps or campaign.steps)
+    if entry.recipe != "default" and not entry.tag:
+        tag = f"{tag}-{entry.recipe}"
+    if entry.seed:
+        tag = f"{tag}-seed{entry.seed}"
+    return TrainJob(
+        method=entry.method,
+        tag=tag,
+        options={**options, **changes},
+        recipe=recipe,
+        seed=entry.seed,
+    )
+
+
+def is_done(job: TrainJob, weights: Path) -> bool:
+    """Say whether weights trained for at least the job's steps lie in the folder."""
+    path = weights / method_name(job.method) / f"{job.tag}.safetensors"
+    if not path.is_file():
+        return False
+    try:
+        card = read_card(path)
+    except WeightsError:
+        return False
+    return int(card.recipe.get("steps", 0)) >= job.recipe.steps
+
+
+def missing(campaign: Campaign, weights: Path) -> list[tuple[Entry, TrainJob]]:
+    """List what is still to be trained, in the order of the file."""
+    jobs = [(entry, make_job(entry, campaign)) for entry in campaign.train]
+    return [(entry, job) for entry, job in jobs if not is_done(job, weights)]
+
+
+def claim(
+    todo: Sequence[tuple[Entry, TrainJob]], runs: Path, weights: Path
+) -> Iterator[tuple[Entry, TrainJob]]:
+    """Yield each job that no other process is working on, holding its lock meanwhile."""
+    runs.mkdir(parents=True, exist_ok=True)
+    for entry, job in todo:
+        name = f"{method_name(job.method)}-{job.tag}.lock"
+        lock = FileLock(runs / name, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        try:
+            if not is_done(job, weights):
+                yield entry, job
+        finally:
+            lock.release()
+
+
+def summary(campaign: Campaign, weights: Path) -> list[dict[str, Any]]:
+    """Return one row per network: what it is and whether its weights are there."""
+    rows = []
+    for entry in campaign.train:
+        job = make_job(entry, campaign)
+        state = "done" if is_done(job, weights) else "missing"
+        rows.append(
+            {
+                "method": entry.method,
+                "tag": job.tag,
+                "steps": job.recipe.steps,
+                "seed": entry.seed,
+                "weights": state,
+            }
+        )
+    return rows
