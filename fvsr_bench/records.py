@@ -99,7 +99,7 @@ def read_table(path: Path) -> pa.Table:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         if not path.exists():
-            raise DataError(f"{path}: no such records file") from error
+            raise DataError(f"{path}: no such records file; run the same command again") from error
         raise DataError(f"{path}: damaged records file ({_first_line(error)}); {hint}") from error
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
