@@ -33,8 +33,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_configure(config: pytest.Config) -> None:
     """Point the cache at a folder of this session: no test reads or fills the user's own."""
     if not hasattr(config, "workerinput"):  # xdist's workers inherit the environment
+        keep = os.environ.get("FVSR_BENCH_TEST_CACHE")  # a folder to keep, for quick single tests
         config.stash[_CACHE] = cache = tempfile.TemporaryDirectory(prefix="fvsr-bench-tests-")
-        os.environ["FVSR_BENCH_CACHE"] = cache.name
+        os.environ["FVSR_BENCH_CACHE"] = keep or cache.name
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fvsr_bench.registry import methods as methods_here
+
 COMMAND = [sys.executable, "-m", "fvsr_bench"]
 
 
@@ -36,6 +38,7 @@ def call(command: list[str], cwd: Path, extra_path: Path | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.usefixtures("demo_dataset")
 def test_the_file_runs_and_beats_bicubic(page: str, tmp_path: Path) -> None:
     name = re.search(r"Save this as `(\w+\.py)`", page)
     assert name, "the page says what to call the file"
@@ -45,20 +48,20 @@ def test_the_file_runs_and_beats_bicubic(page: str, tmp_path: Path) -> None:
     printed = call([*COMMAND, *arguments], tmp_path)
     assert "Back-projection" in printed
     records = pd.concat(map(pd.read_parquet, (tmp_path / "first-try/records").glob("*.parquet")))
-    assert records.clip.nunique() == 2
-    psnr = records[(records.metric == "psnr") & (records.protocol == "rgb-c0")]
-    mean = psnr.groupby("model", observed=True).value.mean()
+    assert records["clip"].nunique() == 2
+    psnr = records[(records["metric"] == "psnr") & (records["protocol"] == "rgb-c0")]
+    mean = psnr.groupby("model", observed=True)["value"].mean()
     assert mean["back_projection"] > mean["bicubic"] + 0.1
 
 
 def test_a_package_brings_its_methods(page: str, tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
-    methods = source / "my_vsr_methods"
-    methods.mkdir(parents=True)
+    package = source / "my_vsr_methods"
+    package.mkdir(parents=True)
     (source / "pyproject.toml").write_text(block(page, "toml"), encoding="utf-8")
-    (methods / "__init__.py").write_text('"""My methods."""\n')
-    (methods / "back_projection.py").write_text(block(page, "python"), encoding="utf-8")
+    (package / "__init__.py").write_text('"""My methods."""\n')
+    (package / "back_projection.py").write_text(block(page, "python"), encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     call([*pip, "--no-deps", "--no-build-isolation", "--target", str(site), "."], source)
+    assert "back_projection" not in methods_here()
     assert "back_projection" in call([*COMMAND, "models"], tmp_path, extra_path=site)
-    assert "back_projection" not in call([*COMMAND, "models"], tmp_path)
