@@ -23,8 +23,10 @@ PARTS: tuple[tuple[str, str | None], ...] = (
     ("weights", "weights"),
     ("claims", None),
     ("compare", None),
+    ("explain", "explain"),
     ("score", None),
     ("enhance", None),
+    ("export", None),
     ("doctor", None),
 )
 WELCOME = """\

@@ -66,14 +66,14 @@ def run_command(
 
     chosen = find_protocol(protocol)
     _check_precision(precision)
-    setting = _setting(dataset, split, chosen, device, precision, allow_mismatch, limit)
-    out = out or _default_out(setting.dataset.name, split, limit)
+    setting = make_setting(dataset, split, chosen, device, precision, allow_mismatch, limit)
+    out = out or default_out(setting.dataset.name, split, limit)
     from fvsr_bench.evaluate import evaluate
     from fvsr_bench.evaluate.plan import choose_jobs
 
     with progress_bar("evaluating") as tick:
         outcome = evaluate(choose_jobs(models), setting, out, tick)
-    _finish(outcome, out, chosen, as_json)
+    finish_run(outcome, out, chosen, as_json)
 
 
 def _check_precision(precision: str) -> None:
@@ -83,7 +83,7 @@ def _check_precision(precision: str) -> None:
         raise unknown("precision", precision, ("fp32", "bf16"))
 
 
-def _setting(
+def make_setting(
     dataset: str,
     split: str,
     protocol: "EvalProtocol",
@@ -92,6 +92,7 @@ def _setting(
     allow_mismatch: bool,
     limit: int,
 ) -> "Setting":
+    """Open the dataset and collect what all rows of a table share."""
     from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.evaluate.plan import Setting, choose_clips
     from fvsr_bench.infer import choose_device
@@ -108,13 +109,14 @@ def _setting(
     )
 
 
-def _default_out(name: str, split: str, limit: int) -> Path:
+def default_out(name: str, split: str, limit: int) -> Path:
     """Other clips are other results: they get a folder of their own."""
     parts = [name, *([split] if split != "test" else []), *([f"first{limit}"] if limit else [])]
     return Path("results") / "-".join(parts)
 
 
-def _finish(outcome: "Outcome", out: Path, protocol: "EvalProtocol", as_json: bool) -> None:
+def finish_run(outcome: "Outcome", out: Path, protocol: "EvalProtocol", as_json: bool) -> None:
+    """Render the results folder and print Table 2; raises ModelError if no row has numbers."""
     from fvsr_bench.errors import ModelError
     from fvsr_bench.report import write_report
     from fvsr_bench.report.tables import table2

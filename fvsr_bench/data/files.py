@@ -11,15 +11,21 @@ from fvsr_bench.errors import DataError
 from fvsr_bench.files import writing
 
 
-def write_frames(folder: Path, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
+def write_frames(
+    folder: Path,
+    frames: UInt8[np.ndarray, "t h w 3"],
+    *,
+    name: str = "{:04d}.png",
+    first: int = 1,
+) -> None:
     """Write RGB frames as `0001.png`, `0002.png`, ... into a new or existing folder."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for number, frame in enumerate(frames, start=1):
+        for number, frame in enumerate(frames, start=first):
             ok, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
             if not ok:
                 raise DataError(f"cannot encode frame {number} of {folder} as PNG.")
-            (folder / f"{number:04d}.png").write_bytes(png.tobytes())
+            (folder / name.format(number)).write_bytes(png.tobytes())
 
 
 def read_frame(path: Path) -> UInt8[np.ndarray, "h w 3"]:

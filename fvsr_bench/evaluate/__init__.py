@@ -6,6 +6,7 @@ one method and never doubles a record; memory does not grow with the number of c
 """
 
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from fvsr_bench import registry
-from fvsr_bench.errors import FvsrError, UsageError
+from fvsr_bench.errors import FvsrError, ModelError, UsageError
 from fvsr_bench.evaluate.measure import Truth, run_clip
 from fvsr_bench.evaluate.plan import Job, Setting, fitting, plan
 from fvsr_bench.faces.judge import face_distance
@@ -29,8 +30,10 @@ from fvsr_bench.manifest import (
     write_json,
 )
 from fvsr_bench.records import RunKey, clip_table, merge_parts, write_table
+from fvsr_bench.spec import Clip
 
 Progress = Callable[[str, int, int], None]  # what is done now, steps done, steps in all
+Produce = Callable[[Clip], Tensor]  # the super-resolved frames of a clip: uint8 [T, 3, H, W]
 
 
 @dataclass
@@ -39,7 +42,7 @@ class _Row:
 
     job: Job
     manifest: RunManifest
-    model: nn.Module | None = None
+    produce: Produce | None = None
     missing: list[str] = field(default_factory=list)  # clips without a part
     seconds: float = 0.0
 
@@ -85,12 +88,34 @@ def evaluate(
     UsageError when `out` holds results of other data, DataError when a clip cannot be read.
     """
     folder = Folder(out)
-    _claim(folder, setting.facts())
     rows = [_Row(job=job, manifest=plan(job, setting)) for job in jobs]
+    return _evaluate(rows, setting, folder, progress)
+
+
+def evaluate_frames(
+    manifest: RunManifest,
+    produce: Produce,
+    setting: Setting,
+    out: Path,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Measure frames that `produce` brings along instead of a model: the same records.
+
+    `manifest` (status "running") says what they are. What `produce` raises stops the run.
+    """
+    row = _Row(job=Job(method=manifest.model), manifest=manifest, produce=produce)
+    return _evaluate([row], setting, Folder(out), progress)
+
+
+def _evaluate(
+    rows: list[_Row], setting: Setting, folder: Folder, progress: Progress | None
+) -> Outcome:
+    _claim(folder, setting.facts())
     pending = [row for row in rows if row.active and not _finished(row, folder)]
     for row in pending:
         row.missing = [c for c in setting.clips if not folder.part(row.manifest, c).exists()]
-        _load(row, setting)
+        if row.produce is None:
+            _load(row, setting)
     with torch.inference_mode():
         _loop(pending, setting, folder, progress or (lambda *_: None))
     for row in pending:
@@ -139,7 +164,9 @@ def _load(row: _Row, setting: Setting) -> None:
     count = sum(p.numel() for p in model.parameters())
     about = dataclasses.replace(row.manifest.about, parameters=count)
     row.manifest = dataclasses.replace(row.manifest, about=about)
-    row.model = model.eval()
+    row.produce = functools.partial(
+        run_clip, model.eval(), device=setting.device, precision=setting.precision
+    )
     return None
 
 
@@ -147,7 +174,7 @@ def _fail(row: _Row, reason: str) -> None:
     row.manifest = dataclasses.replace(
         row.manifest, status="failed", reason=" ".join(reason.split())
     )
-    row.model = None  # give its memory back
+    row.produce = None  # give the model's memory back
 
 
 def _loop(rows: list[_Row], setting: Setting, folder: Folder, progress: Progress) -> None:
@@ -172,10 +199,10 @@ def _loop(rows: list[_Row], setting: Setting, folder: Folder, progress: Progress
 def _one(row: _Row, truth: Truth, setting: Setting, folder: Folder) -> None:
     """Run one method on one clip and store the clip's rows; only the method's own fault is kept."""
     start, manifest, clip = time.monotonic(), row.manifest, truth.clip
-    assert row.model is not None  # rows of the loop are active and have one
+    assert row.produce is not None  # rows of the loop are active and have one
     try:
-        sr = run_clip(row.model, clip, device=setting.device, precision=setting.precision)
-    except FvsrError as error:
+        sr = row.produce(clip)
+    except ModelError as error:
         _fail(row, f"clip {clip.id}: {error}")
         row.missing.clear()
         return
