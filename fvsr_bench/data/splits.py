@@ -18,13 +18,18 @@ def assign(
     (seed, subject) and fill test, then val, then train; test and val take as few clips per subject
     as the material allows, so that they show as many people as possible. By "sequence", single
     clips are dealt out and people may appear in two splits. With less material than asked for, the
-    proportions are kept. Clips that are not needed have no entry. Raises DataError without clips.
+    proportions are kept; a single subject goes to test, two make test and train. Clips that are not
+    needed have no entry. Raises DataError without clips.
     """
     groups = dict(clips) if by == "subject" else {c: [c] for own in clips.values() for c in own}
     groups = {name: own for name, own in groups.items() if own}
     if not groups:
         raise DataError("there are no clips to divide into splits.")
     order = sorted(groups, key=lambda name: _rank(seed, name))
+    if len(order) == 1:  # one subject cannot be divided
+        return dict.fromkeys(groups[order[0]][: sum(counts)], "test")
+    if len(order) == 2:
+        counts = (counts[0], 0, counts[2])
     available = sum(len(own) for own in groups.values())
     for total in range(min(sum(counts), available), 0, -1):
         wanted = _scale(counts, total)
@@ -32,7 +37,7 @@ def assign(
             splits = _fill(groups, order, wanted, cap)
             if splits is not None:
                 return splits
-    return dict.fromkeys(groups[order[0]], "test")  # one subject cannot be divided
+    raise DataError("the clips cannot be divided; give larger --counts.")
 
 
 def _rank(seed: int, name: str) -> str:

@@ -66,7 +66,8 @@ class FaceDetector:
         to candidates that overlap the box: many times cheaper, and the same box in the end.
         """
         side = (near[:, 2:] - near[:, :2]).max(axis=1)
-        return self._find(frames, (_NEAR[0] * side.min(), _NEAR[1] * side.max()), near)
+        sizes = (float(_NEAR[0] * side.min()), float(_NEAR[1] * side.max()))
+        return self._find(frames, sizes, near)
 
     def _find(
         self, frames: Sequence[np.ndarray], sizes: tuple[float, float], near: np.ndarray | None
