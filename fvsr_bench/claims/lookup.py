@@ -1,0 +1,196 @@
+"""Find in a results folder what a claim is about: the runs, and the numbers with intervals."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fvsr_bench.claims.ledger import (
+    Claim,
+    Frames,
+    Ledger,
+    Mean,
+    Method,
+    Order,
+    Paired,
+    Rise,
+    Split,
+    Worst,
+    named_methods,
+)
+from fvsr_bench.claims.rules import Evidence, Item
+from fvsr_bench.errors import DataError
+from fvsr_bench.manifest import DatasetFacts, RunManifest
+from fvsr_bench.records import clip_values, protocol_key
+from fvsr_bench.report.results import Results
+from fvsr_bench.report.tables import METRICS
+from fvsr_bench.spec import EvalProtocol
+from fvsr_bench.statistics import Estimate, bootstrap_mean, bootstrap_ratio
+
+LOWER_IS_BETTER = {m.name for m in METRICS if not m.higher_is_better}
+
+
+def is_papers_data(facts: DatasetFacts, ledger: Ledger) -> bool:
+    """Say whether results were measured on the paper's dataset: it goes by the dataset's name."""
+    name = re.sub(r"[^a-z0-9]", "", facts.name.lower())
+    return facts.kind == "faces" and name.startswith(ledger.paper.data)
+
+
+def find_method(method: Method, results: Results) -> RunManifest | str:
+    """Find the run that stands for a column of the paper's tables, or say why there is none."""
+    runs = [m for m in results.complete if m.model == method.model and stands_for(m, method)]
+    if not runs:
+        tried = [m for m in results.manifests if m.model == method.model and m.reason]
+        plain = not method.without and not method.loss
+        return tried[0].reason if tried and plain else "no run in these results"
+    facts = results.facts
+    return min(runs, key=lambda m: (bool(m.about.mismatch), m.weights != facts.degradation, m.stem))
+
+
+def stands_for(run: RunManifest, method: Method) -> bool:
+    """Say whether a run has exactly the method's ablated parts and its training loss.
+
+    Both stand in the variant ("-nic-fsrc", "mse+gan") or the weights' tag ("bi-no-fsrc-no-nic",
+    "bi-mse-gan").
+    """
+    words = set(re.split(r"[-+,_ ]", f"{run.variant}-{run.weights}".lower()))
+    if "bf16" in run.variant:
+        return False
+    losses = words & {"mse", "gan", "vgg", "face"}
+    if method.loss:
+        return losses == set(method.loss.split("+")) and not words & {"no", "nic", "fsrc"}
+    if method.without:
+        return words & {"nic", "fsrc"} == set(method.without) and not losses
+    known = {"full", "bi", "bd15", "bd16", "none", *re.split(r"[-+,_ ]", run.weights.lower())}
+    return run.variant == "full" and not losses and words <= known and "no" not in words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where evidence is looked up."""
+
+    ledger: Ledger
+    results: Results
+    protocol: EvalProtocol
+
+
+def gather(claim: Claim, source: Source) -> Evidence:
+    """Look up the numbers that bear on a claim; missing methods are listed with the reason."""
+    measured, results = claim.measured, source.results
+    if measured is None or claim.kind == "arithmetic":
+        return Evidence(missing=(claim.untested,) if claim.untested else ())
+    if isinstance(measured, Split):
+        counts = results.facts.splits.get(measured.split, (0, 0))
+        value = float(counts[0 if measured.what == "sequences" else 1])
+        fixed = Estimate(mean=value, low=value, high=value, clips=0)
+        return Evidence(items=(Item(label=measured.split, estimate=fixed, strict=fixed),))
+    found: dict[str, RunManifest] = {}
+    missing = []
+    for name in dict.fromkeys(named_methods(measured)):
+        method = source.ledger.methods[name]
+        run = find_method(method, results)
+        if isinstance(run, str):
+            missing.append(f"{method.title}: {run}")
+        else:
+            found[name] = run
+    try:
+        items = _items(claim, source, found)
+    except DataError as error:  # the metric is not among these records
+        return Evidence(missing=(str(error),))
+    used = dict.fromkeys(run.run_id for run in found.values()) if items else {}
+    return Evidence(items=items, missing=tuple(missing), runs=tuple(used))
+
+
+def _items(claim: Claim, source: Source, found: dict[str, RunManifest]) -> tuple[Item, ...]:
+    measured, metric = claim.measured, claim.judged_metric
+    titles = {name: source.ledger.methods[name].title for name in source.ledger.methods}
+    if not found:
+        return ()
+    table = clip_values(source.results.records, metric, source.protocol)
+    clusters = source.results.clusters(list(table.index))
+    if isinstance(measured, Mean):
+        if measured.of not in found:
+            return ()
+        values = table[found[measured.of].run_id].to_numpy(np.float64)
+        e = bootstrap_mean(values, clusters)
+        return (Item(label=titles[measured.of], estimate=e, strict=e),)
+    if isinstance(measured, Rise):
+        return _rise(measured, metric, source, found)
+    pairs = [(a, b) for a, b in _pairs(claim) if a in found and b in found]
+    if isinstance(measured, Frames):
+        return _per_frame(measured, metric, pairs, source, found)
+    relative = isinstance(measured, Paired) and measured.relative
+    level = 1 - 0.05 / max(1, len(pairs))
+    items = []
+    for a, b in pairs:
+        better, worse = (table[found[name].run_id].to_numpy(np.float64) for name in (a, b))
+        d = worse - better if metric in LOWER_IS_BETTER else better - worse
+        if relative:
+            e, strict = (bootstrap_ratio(100 * d, worse, clusters, level=x) for x in (0.95, level))
+        else:
+            e, strict = (bootstrap_mean(d, clusters, level=x) for x in (0.95, level))
+        items.append(Item(label=f"{titles[a]} over {titles[b]}", estimate=e, strict=strict))
+    return tuple(items)
+
+
+def _pairs(claim: Claim) -> list[tuple[str, str]]:
+    """List the pairs (better, worse) that a claim is about."""
+    measured = claim.measured
+    if isinstance(measured, Paired | Frames):
+        return [(measured.better, other) for other in measured.than]
+    if isinstance(measured, Worst):
+        return [(other, measured.worst) for other in measured.than]
+    if isinstance(measured, Order):
+        return list(zip(measured.best_first, measured.best_first[1:], strict=False))
+    return []
+
+
+def _frame_values(source: Source, metric: str, run_id: str) -> pd.DataFrame:
+    """Return one metric of one run: a row per clip, a column per frame."""
+    r = source.results.records
+    key = protocol_key(metric, source.protocol)
+    rows = r[(r["metric"] == metric) & (r["protocol"] == key) & (r["run_id"] == run_id)]
+    wide = rows.pivot_table(index="clip", columns="frame", values="value", observed=True)
+    wide.index = wide.index.astype(str)
+    return wide.sort_index()
+
+
+def _per_frame(
+    measured: Frames,
+    metric: str,
+    pairs: Sequence[tuple[str, str]],
+    source: Source,
+    found: dict[str, RunManifest],
+) -> tuple[Item, ...]:
+    tables = {name: _frame_values(source, metric, run.run_id) for name, run in found.items()}
+    level = 1 - 0.05 / max(1, len(pairs) * measured.first)
+    items = []
+    for a, b in pairs:
+        d = tables[a] - tables[b]
+        clusters = source.results.clusters(list(d.index))
+        for frame in range(measured.first):
+            if frame not in d.columns:
+                continue
+            values = d[frame].to_numpy(np.float64)
+            e, strict = (bootstrap_mean(values, clusters, level=x) for x in (0.95, level))
+            label = f"frame {frame + 1}, over {source.ledger.methods[b].title}"
+            items.append(Item(label=label, estimate=e, strict=strict))
+    return tuple(items)
+
+
+def _rise(
+    measured: Rise, metric: str, source: Source, found: dict[str, RunManifest]
+) -> tuple[Item, ...]:
+    if measured.of not in found:
+        return ()
+    wide = _frame_values(source, metric, found[measured.of].run_id)
+    columns = np.asarray(wide.columns, dtype=int)
+    early, late = (
+        wide.loc[:, keep] for keep in (columns < measured.early, columns >= measured.late)
+    )
+    d = (late.mean(axis=1) - early.mean(axis=1)).to_numpy(np.float64)
+    e = bootstrap_mean(d, source.results.clusters(list(wide.index)))
+    label = f"frames from {measured.late + 1} on over the first {measured.early}"
+    return (Item(label=label, estimate=e, strict=e),)
