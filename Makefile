@@ -47,10 +47,13 @@ endef
 
 install: $(VENV)/.installed ## Create .venv and install
 
+# Not into results/demo: what is committed there is complete, so that nothing would be computed.
+DEMO := runs/demo
+
 demo: $(VENV)/.installed ## Run every method on the built-in clips and say where the report lies
-	$(BIN)/fvsr-bench run --models all --dataset demo
+	$(BIN)/fvsr-bench run --models all --dataset demo --out $(DEMO)
 	@echo
-	@echo "The report: results/demo/report.html"
+	@echo "The report lies in $(DEMO)/: table2.md, fig5.png$$(test -e $(DEMO)/index.html && echo ', index.html')"
 
 test: $(VENV)/.installed-test ## Run the whole test suite, with style, type and layer checks
 	$(BIN)/python -m pytest
