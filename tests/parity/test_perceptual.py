@@ -1,0 +1,105 @@
+"""LPIPS equals its formula on torchvision's AlexNet; what is missing or undefined is explained."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.metrics.perceptual import (
+    BACKBONE_FILE,
+    LINEAR_FILE,
+    load_lpips,
+    refuse_niqe,
+    temporal_lpips,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Return a folder with both files, random weights, as the user would have put them there."""
+    where = tmp_path_factory.mktemp("lpips")
+    torch.manual_seed(0)
+    torch.save(torchvision.models.alexnet(weights=None).state_dict(), where / BACKBONE_FILE)
+    widths = (64, 192, 384, 256, 256)
+    linear = {f"lin{i}.model.1.weight": torch.rand(1, w, 1, 1) for i, w in enumerate(widths)}
+    torch.save(linear, where / LINEAR_FILE)
+    return where
+
+
+def _pair() -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return torch.rand(3, 3, 96, 80, generator=g), torch.rand(3, 3, 96, 80, generator=g)
+
+
+def _formula(a: torch.Tensor, b: torch.Tensor, folder: Path) -> np.ndarray:
+    alexnet = torchvision.models.alexnet(weights=None)
+    alexnet.load_state_dict(torch.load(folder / BACKBONE_FILE, weights_only=True))
+    linear = torch.load(folder / LINEAR_FILE, weights_only=True)
+    values = np.zeros(len(a))
+    for depth, stop in enumerate((2, 5, 8, 10, 12)):
+        maps = []
+        for image in (a, b):
+            x = 2 * image - 1 - torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)
+            x = x / torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1)
+            with torch.no_grad():
+                f = alexnet.features[:stop](x).numpy().astype(np.float64)
+            maps.append(f / (np.linalg.norm(f, axis=1, keepdims=True) + 1e-10))
+        weight = linear[f"lin{depth}.model.1.weight"].numpy().reshape(1, -1, 1, 1)
+        values += (weight * (maps[0] - maps[1]) ** 2).sum(axis=1).mean(axis=(1, 2))
+    return values
+
+
+def test_lpips_is_its_formula(folder: Path) -> None:
+    a, b = _pair()
+    with torch.no_grad():
+        found = load_lpips(folder)(a, b)
+    assert found.numpy() == pytest.approx(_formula(a, b, folder), rel=1e-4)
+    assert load_lpips(folder)(a, a).tolist() == [0, 0, 0]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lpips") is None, reason="lpips is not installed")
+@pytest.mark.filterwarnings("ignore::UserWarning:torchvision")  # lpips uses old names of it
+def test_lpips_is_that_of_the_package_lpips(folder: Path) -> None:
+    import lpips
+
+    theirs = lpips.LPIPS(net="alex", pnet_rand=True, pretrained=False, verbose=False)
+    alexnet = torch.load(folder / BACKBONE_FILE, weights_only=True)
+    for name, value in theirs.net.state_dict().items():  # slice1.0.weight -> features.0.weight
+        value.copy_(alexnet["features." + name.partition(".")[2]])
+    theirs.load_state_dict(torch.load(folder / LINEAR_FILE, weights_only=True), strict=False)
+    a, b = _pair()
+    with torch.no_grad():
+        expected = theirs(a, b, normalize=True).flatten()
+    torch.testing.assert_close(load_lpips(folder)(a, b), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_tlp_compares_change_with_change(folder: Path) -> None:
+    net, (sr, hr) = load_lpips(folder), _pair()
+    found = temporal_lpips(net, sr, hr)
+    one, two = _formula(hr[:-1], hr[1:], folder), _formula(sr[:-1], sr[1:], folder)
+    assert torch.isnan(found[0])
+    assert found[1:].numpy() == pytest.approx(100 * np.abs(one - two), rel=1e-2, abs=1e-3)
+
+
+def test_missing_and_foreign_files_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"needs alexnet-owt-7be5be79\.pth.*put torchvision's"):
+        load_lpips(tmp_path)
+    (tmp_path / BACKBONE_FILE).write_bytes((folder / BACKBONE_FILE).read_bytes())
+    with pytest.raises(WeightsError, match=r"needs alex\.pth.*of the package lpips into"):
+        load_lpips(tmp_path)
+    (tmp_path / LINEAR_FILE).write_text("404: Not Found")
+    with pytest.raises(WeightsError, match=r"alex\.pth is no torch weights file"):
+        load_lpips(tmp_path)
+    torch.save({"lin0.model.1.weight": torch.zeros(1, 64, 1, 1)}, tmp_path / LINEAR_FILE)
+    with pytest.raises(WeightsError, match=r"but not these networks: 'lin1\.model\.1\.weight'"):
+        load_lpips(tmp_path)
+
+
+def test_niqe_is_refused_with_the_reason() -> None:
+    assert isinstance(refuse_niqe(160, 160), UsageError)
+    assert "96 px blocks and needs at least 192 px" in str(refuse_niqe(160, 160))
+    assert "not built in" in str(refuse_niqe(192, 256))
