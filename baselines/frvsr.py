@@ -24,6 +24,7 @@ SPEC = ModelSpec(
     tags={"10-128": {"width": 128, "skip": "none"}},
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
     ablations={"hr-feedback": {"feedback": False}},
+    layouts=("tecogan-torch", "tecogan-tf"),
     published={
         "psnr": Published(value=25.25, where=_TABLE2),
         "ssim": Published(value=0.823, where=_TABLE2),

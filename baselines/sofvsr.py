@@ -2,7 +2,8 @@
 
 Paper: Wang, Guo, Lin, Deng, An, "Learning for Video Super-Resolution through HR Optical Flow
 Estimation", ACCV 2018. Authors' code: github.com/LongguangWang/SOF-VSR (layout of the ACCV
-version). Licence of this reimplementation: MIT.
+version; `version="tip"` is that of the journal, TIP 2020, also for x2 and x3). Licence of this
+reimplementation: MIT.
 
 Differs from the paper by default (authors' weights switch each back through their card):
 - `rescale_flow=True`, `flow_unit=1`: flows are in px at every level;
@@ -17,7 +18,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fvsr_bench.nn import RDB, OFRnet, drafts, join_luma, neighbours, split_luma, upsample, zero_
+from fvsr_bench.nn import (
+    RDB,
+    OFRnet,
+    ShuffleOFRnet,
+    ShuffleReconstruction,
+    drafts,
+    join_luma,
+    neighbours,
+    split_luma,
+    upsample,
+    zero_,
+)
 from fvsr_bench.nn.ofrnet import flow_loss
 from fvsr_bench.spec import ModelSpec, Published, TrainRecipe
 
@@ -30,6 +42,7 @@ class SOFVSR(nn.Module):
     def __init__(
         self,
         *,
+        version: Literal["accv", "tip"] = "accv",
         scale: int = 4,
         width: int = 64,
         blocks: int = 5,
@@ -41,8 +54,23 @@ class SOFVSR(nn.Module):
         flow: bool = True,
     ) -> None:
         super().__init__()
-        self.scale, self.residual, self.centre_input = scale, residual, centre_input
-        self.ofr: OFRnet | None = None
+        self.version, self.scale, self.residual = version, scale, residual
+        self.centre_input = centre_input
+        zero_last = zero_init and residual != "none"
+        self.ofr: OFRnet | ShuffleOFRnet | None = None
+        if version == "tip":
+            if flow:
+                self.ofr = ShuffleOFRnet(
+                    scale=scale,
+                    width=width,
+                    flow_unit=flow_unit,
+                    centre_input=centre_input,
+                    zero_init=zero_init,
+                )
+            self.sr = ShuffleReconstruction(scale=scale, width=width, units=blocks)
+            if zero_last:
+                zero_(self.sr.last)
+            return
         if flow:
             self.ofr = OFRnet(
                 scale=scale,
@@ -55,17 +83,30 @@ class SOFVSR(nn.Module):
         self.rdbs = nn.ModuleList(RDB(5, width) for _ in range(blocks))
         self.bottleneck = nn.Conv2d((blocks + 1) * width, scale**2, 1, bias=False)
         self.conv_out = nn.Conv2d(scale**2, scale**2, 3, padding=1)
-        if zero_init and residual != "none":
+        if zero_last:
             zero_(self.conv_out)
 
-    def _reconstruct(self, cube: Tensor, centre: Tensor) -> Tensor:
-        first = self.conv_in(cube - 0.5 if self.centre_input else cube)
+    def _cube(self, sides: Tensor, centre: Tensor, cubes: Tensor) -> Tensor:
+        """Stack frames and drafts in the authors' order; `sides`, `cubes`: t-1 above t+1."""
+        before, after = cubes.to(centre.dtype).chunk(2)
+        if self.version == "tip":  # the frame, all drafts of t-1, all drafts of t+1
+            return torch.cat((centre, before, after), 1)
+        # The three frames, then for each phase the draft of t-1 and that of t+1.
+        previous, future = sides.chunk(2)
+        both = torch.stack((before, after), 2).flatten(1, 2)
+        return torch.cat((previous, centre, future, both), 1)
+
+    def _reconstruct(self, cube: Tensor) -> Tensor:
+        if self.centre_input:
+            cube = cube - 0.5
+        if self.version == "tip":
+            return self.sr(cube)
+        first = self.conv_in(cube)
         features = [first]
         for block in self.rdbs:
             features.append(block(features[-1]))
         x = self.bottleneck(torch.cat((*features[1:], first), 1))
-        out = F.pixel_shuffle(self.conv_out(x), self.scale)
-        return out if self.residual == "none" else out + upsample(centre, self.scale, self.residual)
+        return F.pixel_shuffle(self.conv_out(x), self.scale)
 
     def _super_resolve(
         self, previous: Tensor, centre: Tensor, future: Tensor
@@ -77,10 +118,10 @@ class SOFVSR(nn.Module):
             cubes = drafts(sides, pyramid[2], self.scale)
         else:
             cubes = sides.expand(-1, self.scale**2, -1, -1)
-        # Authors' order: three raw frames, then for each phase the draft of t-1 and of t+1.
-        both = torch.stack(cubes.chunk(2), 2).flatten(1, 2)
-        cube = torch.cat((previous, centre, future, both.to(centre.dtype)), 1)
-        return self._reconstruct(cube, centre), pyramid
+        out = self._reconstruct(self._cube(sides, centre, cubes))
+        if self.residual != "none":
+            out = out + upsample(centre, self.scale, self.residual)
+        return out, pyramid
 
     def forward_y(self, y: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 H W"]:
         """Super-resolve the middle one of three luma frames (t-1, t, t+1), studio Y / 255."""
@@ -135,8 +176,10 @@ SPEC = ModelSpec(
     reference="Wang et al., Learning for Video SR through HR Optical Flow Estimation, ACCV 2018",
     licence="MIT (reimplementation; authors' code: no licence stated)",
     lookahead=1,
+    tags={"tip": {"version": "tip", "width": 320, "blocks": 8}},
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 0.01}),
     ablations={"flow": {"flow": False}},
+    layouts=("sofvsr-accv", "sofvsr-tip"),
     published={
         "psnr": Published(value=30.75, where=_TABLE2),
         "ssim": Published(value=0.917, where=_TABLE2),

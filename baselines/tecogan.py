@@ -22,6 +22,7 @@ SPEC = ModelSpec(
     options={"blocks": 16},
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
     ablations={"hr-feedback": {"feedback": False}},
+    layouts=("tecogan-torch", "tecogan-tf"),
     published={
         "psnr": Published(value=24.85, where=_TABLE2),
         "ssim": Published(value=0.811, where=_TABLE2),

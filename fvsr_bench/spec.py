@@ -150,6 +150,7 @@ class ModelSpec:
         default_factory=dict
     )  # other sizes: tag -> options
     published: Mapping[str, Published] = field(default_factory=dict)  # "psnr" | "ssim" | "face"
+    layouts: tuple[str, ...] = ()  # other people's weights that `weights convert` reads for it
     hidden: bool = False  # left out of `--models all` (test methods)
 
 

@@ -3,6 +3,7 @@
 from fvsr_bench.nn.blocks import RDB, ResidualBlock, zero_
 from fvsr_bench.nn.frame_recurrent import FNet, FrameRecurrent
 from fvsr_bench.nn.ofrnet import OFRnet
+from fvsr_bench.nn.ofrnet_tip import ShuffleOFRnet, ShuffleReconstruction
 from fvsr_bench.nn.ops import (
     drafts,
     join_luma,
@@ -19,6 +20,8 @@ __all__ = [
     "FrameRecurrent",
     "OFRnet",
     "ResidualBlock",
+    "ShuffleOFRnet",
+    "ShuffleReconstruction",
     "drafts",
     "join_luma",
     "neighbours",

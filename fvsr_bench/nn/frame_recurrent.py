@@ -11,6 +11,7 @@ from fvsr_bench.nn.blocks import ResidualBlock, zero_
 from fvsr_bench.nn.ops import Upsampling, space_to_depth, upsample, warp
 
 State = dict[str, Tensor]
+Padding = Literal["reflect", "symmetric"]
 
 
 def _pair(inputs: int, width: int) -> nn.Sequential:
@@ -22,14 +23,31 @@ def _pair(inputs: int, width: int) -> nn.Sequential:
     )
 
 
+def complete(flow: Tensor, h: int, w: int, padding: Padding) -> Tensor:
+    """Add the rows and columns that are missing at the bottom and right, mirrored.
+
+    "reflect" mirrors at the last pixel, "symmetric" at its edge: that pixel comes twice.
+    """
+    bottom, right = h - flow.shape[-2], w - flow.shape[-1]
+    if padding == "reflect":
+        return F.pad(flow, (0, right, 0, bottom), mode="reflect")
+    flow = torch.cat((flow, flow.flip(-1)[..., :right]), -1)
+    return torch.cat((flow, flow.flip(-2)[..., :bottom, :]), -2)
+
+
 class FNet(nn.Module):
     """LR flow that warps `previous` onto `current`, in LR px: tanh x `max_flow`."""
 
     def __init__(
-        self, *, max_flow: float = 24.0, upsampling: Upsampling = "bilinear", zero_init: bool = True
+        self,
+        *,
+        max_flow: float = 24.0,
+        upsampling: Upsampling = "bilinear",
+        padding: Padding = "reflect",
+        zero_init: bool = True,
     ) -> None:
         super().__init__()
-        self.max_flow, self.upsampling = max_flow, upsampling
+        self.max_flow, self.upsampling, self.padding = max_flow, upsampling, padding
         self.encoder = nn.ModuleList(_pair(i, o) for i, o in ((6, 32), (32, 64), (64, 128)))
         self.decoder = nn.ModuleList(_pair(i, o) for i, o in ((128, 256), (256, 128), (128, 64)))
         self.flow1 = nn.Conv2d(64, 32, 3, padding=1)
@@ -49,7 +67,7 @@ class FNet(nn.Module):
             x = upsample(block(x), 2, self.upsampling)
         x = self.flow2(F.leaky_relu(self.flow1(x), 0.2))
         flow = torch.tanh(x.float()) * self.max_flow
-        return F.pad(flow, (0, w - w // 8 * 8, 0, h - h // 8 * 8), mode="reflect")
+        return complete(flow, h, w, self.padding)
 
 
 class FrameRecurrent(nn.Module):
@@ -58,6 +76,7 @@ class FrameRecurrent(nn.Module):
     `skip` is what the network's output is added to ("none" = FRVSR's figure). `upsampling` enlarges
     the flow. `transposed` says which side of a stride-2 transposed convolution is cut: "centre" is
     torch's usual (padding 1, output padding 1), "tf-same" is TensorFlow's SAME, one px further on.
+    `flow_padding` completes the flow of sizes that 8 does not divide.
     """
 
     def __init__(
@@ -71,6 +90,7 @@ class FrameRecurrent(nn.Module):
         fnet_upsampling: Upsampling = "bilinear",
         transposed: Literal["centre", "tf-same"] = "centre",
         max_flow: float = 24.0,
+        flow_padding: Padding = "reflect",
         centre_input: bool = True,
         zero_init: bool = True,
         feedback: bool = True,
@@ -80,7 +100,12 @@ class FrameRecurrent(nn.Module):
             raise ValueError(f"scale is {scale}; expected 4: the generator enlarges twice by 2")
         self.scale, self.skip, self.upsampling = scale, skip, upsampling
         self.centre_input, self.transposed, self.feedback = centre_input, transposed, feedback
-        self.fnet = FNet(max_flow=max_flow, upsampling=fnet_upsampling, zero_init=zero_init)
+        self.fnet = FNet(
+            max_flow=max_flow,
+            upsampling=fnet_upsampling,
+            padding=flow_padding,
+            zero_init=zero_init,
+        )
         self.conv_in = nn.Conv2d(3 + 3 * scale**2, width, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.up1 = nn.ConvTranspose2d(width, width, 3, stride=2)
