@@ -167,11 +167,13 @@ def dataset_id(
     index: pd.DataFrame, sums: Mapping[str, tuple[str, str]], degradation: Degradation
 ) -> str:
     """Return the hash of what a dataset consists of: pixels, splits and degradation."""
-    rows = zip(index["clip"], index["split"], strict=True)
-    content = [
-        {"clip": clip, "hr_sha256": sums[clip][0], "lr_sha256": sums[clip][1], "split": split}
-        for clip, split in sorted(rows)
-    ]
+    rows = sorted(zip(index["clip"], index["split"], strict=True))
+    content = {
+        "clip": [clip for clip, _ in rows],
+        "hr_sha256": [sums[clip][0] for clip, _ in rows],
+        "lr_sha256": [sums[clip][1] for clip, _ in rows],
+        "split": [split for _, split in rows],
+    }
     return digest({"clips": content, "degradation": dataclasses.asdict(degradation)})
 
 
