@@ -18,12 +18,24 @@ from fvsr_bench.metrics.perceptual import (
 )
 
 
+def _alexnet() -> torch.nn.Sequential:
+    """Return torchvision's AlexNet without its large classifier; the weights are not set."""
+    with torch.device("meta"):
+        features = torchvision.models.alexnet(weights=None).features
+    return features.to_empty(device="cpu")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Return a folder with both files, random weights, as the user would have put them there."""
     where = tmp_path_factory.mktemp("lpips")
     torch.manual_seed(0)
-    torch.save(torchvision.models.alexnet(weights=None).state_dict(), where / BACKBONE_FILE)
+    features = _alexnet()
+    for layer in features:
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.reset_parameters()
+    state = {f"features.{key}": value for key, value in features.state_dict().items()}
+    torch.save(state, where / BACKBONE_FILE)
     widths = (64, 192, 384, 256, 256)
     linear = {f"lin{i}.model.1.weight": torch.rand(1, w, 1, 1) for i, w in enumerate(widths)}
     torch.save(linear, where / LINEAR_FILE)
@@ -36,8 +48,8 @@ def _pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _formula(a: torch.Tensor, b: torch.Tensor, folder: Path) -> np.ndarray:
-    alexnet = torchvision.models.alexnet(weights=None)
-    alexnet.load_state_dict(torch.load(folder / BACKBONE_FILE, weights_only=True))
+    features, state = _alexnet(), torch.load(folder / BACKBONE_FILE, weights_only=True)
+    features.load_state_dict({key.removeprefix("features."): v for key, v in state.items()})
     linear = torch.load(folder / LINEAR_FILE, weights_only=True)
     values = np.zeros(len(a))
     for depth, stop in enumerate((2, 5, 8, 10, 12)):
@@ -46,7 +58,7 @@ def _formula(a: torch.Tensor, b: torch.Tensor, folder: Path) -> np.ndarray:
             x = 2 * image - 1 - torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)
             x = x / torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1)
             with torch.no_grad():
-                f = alexnet.features[:stop](x).numpy().astype(np.float64)
+                f = features[:stop](x).numpy().astype(np.float64)
             maps.append(f / (np.linalg.norm(f, axis=1, keepdims=True) + 1e-10))
         weight = linear[f"lin{depth}.model.1.weight"].numpy().reshape(1, -1, 1, 1)
         values += (weight * (maps[0] - maps[1]) ** 2).sum(axis=1).mean(axis=(1, 2))
