@@ -26,15 +26,20 @@ def choose_recipe(
 ) -> tuple[TrainRecipe, Mapping[str, Any]]:
     """Return the recipe and the build options that go with it; `steps` > 0 overrides its length.
 
+    "quick" is the default on crops of 24 LR px (about a third of the work) for 1,200 steps.
     "paper" also drops the global residual and the zero-initialised heads, where there are any.
     """
-    recipes = {"default": spec.recipe, "paper": PAPER}
+    recipes = {
+        "default": spec.recipe,
+        "quick": dataclasses.replace(spec.recipe, name="quick", steps=1200, patch=24),
+        "paper": PAPER,
+    }
     if name not in recipes:
         raise unknown("recipe", name, recipes)
     recipe = recipes[name]
     if steps:
         recipe = dataclasses.replace(recipe, steps=steps)
-    if name == "default":
+    if name != "paper":
         return recipe, {}
     recipe = dataclasses.replace(recipe, losses={"mse": 1.0})
     literal = {"zero_init": False, "residual": "none", "skip": "none", "centre_input": False}

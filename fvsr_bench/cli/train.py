@@ -12,7 +12,8 @@ def train(
     ],
     data: Annotated[str, typer.Option(help="Dataset folder made by `data prepare`, or 'demo'.")],
     recipe: Annotated[
-        str, typer.Option(help="'default' (what was found to train) or 'paper' (the literal text).")
+        str,
+        typer.Option(help="'default', 'quick' (crops, fewer steps) or 'paper' (the literal text)."),
     ] = "default",
     tag: Annotated[str, typer.Option(help="Name of the weights: OUT/METHOD/TAG.safetensors.")] = "",
     steps: Annotated[int, typer.Option(help="Number of steps; 0 = the recipe's.", min=0)] = 0,
@@ -59,7 +60,7 @@ def train(
     chosen, changes = choose_recipe(spec, recipe, steps)
     job = TrainJob(
         method=method,
-        tag=name if recipe == "default" else tag or f"{name}-{recipe}",
+        tag=name if recipe == "default" or tag else f"{name}-{recipe}",
         options={**options, **changes},
         recipe=chosen,
         seed=seed,
