@@ -40,6 +40,11 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
+def with_float64(x: Tensor) -> Tensor:
+    """Return `x`, moved to the CPU if its device has no float64 (Apple's MPS)."""
+    return x.cpu() if x.device.type == "mps" else x
+
+
 def luma_full(rgb: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 1 h w"]:
     """Return full-range BT.601 luminance, in the units of the input."""
     r, g, b = rgb.unbind(dim=-3)

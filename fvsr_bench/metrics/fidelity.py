@@ -226,7 +226,7 @@ def _as_255(sr: Tensor, hr: Tensor, *, quantise: bool, dtype: torch.dtype) -> tu
             f"sr is {list(sr.shape)} and hr is {list(hr.shape)}, expected the same [n, 3, h, w]"
         )
     out = []
-    for name, x in (("sr", sr), ("hr", hr)):
+    for name, x in (("sr", color.with_float64(sr)), ("hr", color.with_float64(hr))):
         if x.dtype == torch.uint8:
             out.append(x.to(dtype))
             continue

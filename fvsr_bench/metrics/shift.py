@@ -107,6 +107,7 @@ _PHASE = {"bi": "centre", "bd": "corner"}
 
 
 def _to_float(frames: Tensor) -> Tensor:
+    frames = color.with_float64(frames)
     return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
 
 

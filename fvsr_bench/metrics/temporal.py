@@ -12,6 +12,7 @@ import numpy as np
 
 from fvsr_bench.errors import DataError
 
+TECOGAN_CROP = 16  # px: what its code cuts from every border of a 160 px frame
 Frames = np.ndarray  # uint8 RGB [T, H, W, 3]
 
 
@@ -38,6 +39,21 @@ def ground_truth_motion(hr: Frames) -> Motion:
     return Motion(forward=forward, backward=backward, visible=visible)
 
 
+def temporal_grid(sr: Frames, hr: Frames, motion: Motion) -> dict[tuple[str, str], np.ndarray]:
+    """Take every temporal measure in one pass: keys are (metric, protocol key), values [T].
+
+    tof (`farneback-c0`; `farneback-c16` is TecoGAN's crop of 160 px frames), warping-error
+    (`farneback-gt`), tpsnr (`rgb-c0`). The frames and errors of the single functions.
+    """
+    _check(sr, motion)
+    norm = _flow_gap(sr, motion)
+    crops = [crop for crop in (0, TECOGAN_CROP) if 2 * crop < min(norm.shape[1:])]
+    found = {("tof", f"farneback-c{crop}"): _mean_inside(norm, crop) for crop in crops}
+    found["warping-error", "farneback-gt"] = warping_error(sr, motion)
+    found["tpsnr", "rgb-c0"] = temporal_psnr(sr, hr)
+    return found
+
+
 def tof(sr: Frames, motion: Motion, crop: int = 0) -> np.ndarray:
     """Return tOF, the mean distance in px between the flows of SR and GT (lower is better).
 
@@ -46,11 +62,7 @@ def tof(sr: Frames, motion: Motion, crop: int = 0) -> np.ndarray:
     by 16 px after the flow is taken, and only frames 3..T-3 enter the mean.
     """
     _check(sr, motion)
-    grey = _grey(sr)
-    difference = _flows(grey[:-1], grey[1:]) - motion.forward
-    norm = np.linalg.norm(difference, axis=-1)
-    norm = norm[:, crop : norm.shape[1] - crop, crop : norm.shape[2] - crop]
-    return _pairs(norm.mean(axis=(1, 2), dtype=np.float64))
+    return _mean_inside(_flow_gap(sr, motion), crop)
 
 
 def warping_error(sr: Frames, motion: Motion) -> np.ndarray:
@@ -84,6 +96,18 @@ def temporal_psnr(sr: Frames, hr: Frames, cap: float = 100.0) -> np.ndarray:
     mse = np.square(change).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return _pairs(np.minimum(10 * np.log10(255.0**2 / mse), cap))
+
+
+def _flow_gap(sr: Frames, motion: Motion) -> np.ndarray:
+    """Return the length of the difference between SR's and GT's flow, px, [T-1, H, W]."""
+    grey = _grey(sr)
+    return np.linalg.norm(_flows(grey[:-1], grey[1:]) - motion.forward, axis=-1)
+
+
+def _mean_inside(values: np.ndarray, crop: int) -> np.ndarray:
+    height, width = values.shape[1:]
+    inside = values[:, crop : height - crop, crop : width - crop]
+    return _pairs(inside.mean(axis=(1, 2), dtype=np.float64))
 
 
 def _flows(first: np.ndarray, second: np.ndarray) -> np.ndarray:

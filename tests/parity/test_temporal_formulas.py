@@ -9,6 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from fvsr_bench.errors import DataError
 from fvsr_bench.metrics.temporal import (
     ground_truth_motion,
+    temporal_grid,
     temporal_psnr,
     tof,
     warping_error,
@@ -104,6 +105,22 @@ def test_temporal_psnr_is_the_psnr_of_differences() -> None:
     still = np.clip(hr.astype(int) // 2 + 40, 0, 255).astype(np.uint8)
     brighter = (still + 25).astype(np.uint8)  # a constant error: nothing flickers
     assert temporal_psnr(brighter, still)[1:].tolist() == [100.0] * 4
+
+
+def test_the_grid_holds_the_single_measures() -> None:
+    hr = _pan(2)
+    sr = _flicker(hr, 5)
+    motion = ground_truth_motion(hr)
+    found = temporal_grid(sr, hr, motion)
+    assert set(found) == {
+        ("tof", "farneback-c0"),
+        ("tof", "farneback-c16"),
+        ("warping-error", "farneback-gt"),
+        ("tpsnr", "rgb-c0"),
+    }
+    np.testing.assert_array_equal(found["tof", "farneback-c16"], tof(sr, motion, 16))
+    np.testing.assert_array_equal(found["warping-error", "farneback-gt"], warping_error(sr, motion))
+    np.testing.assert_array_equal(found["tpsnr", "rgb-c0"], temporal_psnr(sr, hr))
 
 
 def test_one_frame_has_no_pairs_and_wrong_shapes_are_refused() -> None:

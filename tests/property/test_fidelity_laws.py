@@ -30,7 +30,7 @@ def test_identical_frames_score_the_cap_and_one(name: str) -> None:
     assert ssim(x, x, protocol(name)).item() == 1.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**16), sigma=st.floats(0.01, 0.1))
 def test_more_noise_never_helps(seed: int, sigma: float) -> None:
     x = _frame(seed)
@@ -39,7 +39,7 @@ def test_more_noise_never_helps(seed: int, sigma: float) -> None:
     assert all(a[key].item() > b[key].item() for key in a if "8bit" not in key[1])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_symmetric_in_sr_and_hr_unless_the_range_is_the_predictions(seed: int) -> None:
     x, y = _frame(seed), _frame(seed + 1)
