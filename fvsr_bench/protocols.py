@@ -33,8 +33,8 @@ PRESETS: dict[str, EvalProtocol] = {
     # SOF-VSR, TIP 2020, evaluation.m: as above, border of 6 + scale = 10 px at x4.
     "sofvsr-tip": _preset("sofvsr-tip", "y-studio-8bit", crop=10, frames="drop-2-2"),
     # TecoGAN metrics.py: Y not rounded, cut to a multiple of 32 px that leaves at least 16 px in
-    # total: 160 -> the centre 128x128; frames 2..T-3; scikit-image's SSIM as it was in 2018, a 7x7
-    # uniform window with the data range of the prediction.
+    # total: 160 -> the centre 128x128; frames 2..T-3; scikit-image's SSIM (in the versions of the
+    # file that have one) with its 7x7 uniform window and the data range of the prediction.
     "tecogan": _preset(
         "tecogan", "y-studio", crop=16, frames="drop-2-2", ssim_range="prediction", **_UNIFORM7
     ),
@@ -46,7 +46,8 @@ PRESETS: dict[str, EvalProtocol] = {
     "basicsr-rgb": _preset("basicsr-rgb", "rgb"),
     # BasicSR with test_y_channel: bgr2ycbcr of the 8-bit frame, not rounded again.
     "basicsr-y": _preset("basicsr-y", "y-studio"),
-    # pyiqa with test_y_channel and its default colour space yiq: full-range luminance.
+    # pyiqa with test_y_channel and its default colour space yiq: full-range luminance. Its SSIM
+    # (not its PSNR) rounds that luminance to integers, which is not done here: 1e-4 or less.
     "pyiqa": _preset("pyiqa", "y-full"),
 }
 
