@@ -47,7 +47,7 @@ PRESETS: dict[str, EvalProtocol] = {
     # BasicSR with test_y_channel: bgr2ycbcr of the 8-bit frame, not rounded again.
     "basicsr-y": _preset("basicsr-y", "y-studio"),
     # pyiqa with test_y_channel and its default colour space yiq: full-range luminance. Its SSIM
-    # (not its PSNR) rounds that luminance to integers, which is not done here: 1e-4 or less.
+    # (not its PSNR) rounds that luminance to integers, which is not done here: about 1e-3.
     "pyiqa": _preset("pyiqa", "y-full"),
 }
 
