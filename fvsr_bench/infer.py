@@ -91,19 +91,20 @@ def stream(
     current: Tensor | None = None
     for frame in frames:
         if lookahead == 0:
-            sr, state = _step(model, frame, state, None, precision)
+            sr, state = step_once(model, frame, state, None, precision)
             yield sr
         elif current is not None:
-            sr, state = _step(model, current, state, frame, precision)
+            sr, state = step_once(model, current, state, frame, precision)
             yield sr
         current = frame
     if lookahead and current is not None:
-        yield _step(model, current, state, None, precision)[0]
+        yield step_once(model, current, state, None, precision)[0]
 
 
-def _step(
+def step_once(
     model: Any, frame: Tensor, state: Any, future: Tensor | None, precision: Precision
 ) -> tuple[Tensor, Any]:
+    """Super-resolve one frame [B, 3, h, w] of a stream: (sr float32 [B, 3, H, W], new state)."""
     with torch.autocast(frame.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         sr, state = model.step(frame, state, future)
     return _check(sr, frame, int(model.scale)).float(), state

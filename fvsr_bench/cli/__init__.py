@@ -118,8 +118,9 @@ def run(args: list[str]) -> int:
     try:
         code = app(args=args, prog_name="fvsr-bench", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except (Interrupted, KeyboardInterrupt):
-        return _fail("interrupted; the same command continues where it stopped", 130, head="")
+    except (Interrupted, KeyboardInterrupt) as stop:
+        text = str(stop) or "interrupted; the same command continues where it stopped"
+        return _fail(text, 130, head="")
     except SystemExit as stop:  # typer: shell completion, a closed pipe
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BrokenPipeError:  # `fvsr-bench models | head`
