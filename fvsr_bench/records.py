@@ -18,14 +18,16 @@ from fvsr_bench.files import replacing
 from fvsr_bench.protocols import mse_of_psnr
 from fvsr_bench.spec import EvalProtocol
 
-Measurements = Mapping[tuple[str, str], np.ndarray]  # (metric, protocol key) -> values [T]
+# (metric, protocol key) -> values [T]; an array without dimensions is of the clip as a whole
+Measurements = Mapping[tuple[str, str], np.ndarray]
+WHOLE_CLIP = -1  # in the frame column: one value for the clip, not one of its frames
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         *((name, _WORD) for name in ("run_id", "model", "variant", "weights", "dataset")),
         *((name, _WORD) for name in ("degradation", "protocol", "clip")),
-        ("frame", pa.int32()),  # 0-based
+        ("frame", pa.int32()),  # 0-based; -1 = the clip as a whole
         ("metric", _WORD),
         ("value", pa.float64()),  # dB, or no unit; NaN = could not be measured (no face in GT)
     ]
@@ -59,16 +61,20 @@ def protocol_key(metric: str, protocol: EvalProtocol) -> str:
 def clip_table(key: RunKey, clip: str, measurements: Measurements) -> pa.Table:
     """Build the rows of one clip of one run, ordered by metric, protocol and frame."""
     names = sorted(measurements)
-    values = [np.asarray(measurements[name], dtype=np.float64).ravel() for name in names]
-    lengths = [len(value) for value in values]
+    values = [np.asarray(measurements[name], dtype=np.float64) for name in names]
+    frames = [
+        np.arange(value.size, dtype=np.int32) if value.ndim else np.array([WHOLE_CLIP], np.int32)
+        for value in values
+    ]
+    lengths = [value.size for value in values]
     total = sum(lengths)
     same = dict(zip((f.name for f in fields(key)), astuple(key), strict=True)) | {"clip": clip}
     which = pa.array(np.repeat(np.arange(len(names), dtype=np.int32), lengths))
     columns = {name: _constant(text, total) for name, text in same.items()}
     columns["metric"] = _words([metric for metric, _ in names], which)
     columns["protocol"] = _words([protocol for _, protocol in names], which)
-    columns["frame"] = pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]))
-    columns["value"] = pa.array(np.concatenate(values))
+    columns["frame"] = pa.array(np.concatenate(frames))
+    columns["value"] = pa.array(np.concatenate([value.ravel() for value in values]))
     return pa.table([columns[name] for name in COLUMNS], schema=SCHEMA)
 
 
@@ -204,6 +210,16 @@ def frame_curve(records: pd.DataFrame, metric: str, protocol: EvalProtocol) -> p
     curve = rows.assign(value=values).groupby(["frame", "run_id"], observed=True)["value"].mean()
     wide = curve.unstack("run_id")
     wide.columns = wide.columns.astype(str)
+    return wide.sort_index()
+
+
+def whole_clip_values(records: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a measure of whole clips: one row per clip, one column per run_id; may be empty."""
+    rows = records[(records["metric"] == metric) & (records["frame"] == WHOLE_CLIP)]
+    wide = rows.pivot_table(
+        index="clip", columns="run_id", values="value", observed=True, dropna=False
+    )
+    wide.index, wide.columns = wide.index.astype(str), wide.columns.astype(str)
     return wide.sort_index()
 
 

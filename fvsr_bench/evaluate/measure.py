@@ -1,5 +1,6 @@
 """Apply one model to one clip and take every stored measure of the result."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,13 @@ from fvsr_bench.errors import ModelError
 from fvsr_bench.infer import Precision, super_resolve
 from fvsr_bench.metrics.fidelity import fidelity_grid
 from fvsr_bench.metrics.identity import FaceDistance
-from fvsr_bench.spec import Clip
+from fvsr_bench.metrics.shift import compensated, find_shift
+from fvsr_bench.spec import FAPN_PROTOCOL, Clip
 
 Measurements = dict[tuple[str, str], np.ndarray]
+SHIFT_FRAMES = 4  # of a clip, evenly spaced: the estimate moves by less than 0.01 px with more
+SHIFT_PROTOCOL = dataclasses.replace(FAPN_PROTOCOL, name="shift", crop=8)
+SMALLEST = 32  # px: smaller frames have no shift
 
 
 class Truth:
@@ -34,7 +39,31 @@ class Truth:
         frames = np.ascontiguousarray(sr.movedim(1, -1).cpu().numpy())
         found["face", self.face.key] = self.face.distance(frames, self.faces)
         found["face-found", self.face.key] = self.faces.found.astype(np.float64)
-        return found
+        return found | measure_shift(sr, self.hr, found)
+
+
+def measure_shift(sr: Tensor, hr: Tensor, plain: Measurements) -> Measurements:
+    """Measure the displacement of a clip, and what PSNR and SSIM gain without it; once per clip.
+
+    shift-x and shift-y in HR px; shift-psnr-gain (dB) and shift-ssim-gain: compensated minus plain
+    on 4 frames, 8 px of border left out. `plain` holds the clip's measures under that convention.
+    """
+    if min(sr.shape[-2:]) < SMALLEST:
+        return {}
+    count = min(len(sr), SHIFT_FRAMES)
+    picked = [int((k + 0.5) * len(sr) / count) for k in range(count)]
+    x, y = sr[picked], hr[picked]
+    shift = find_shift(x, y)
+    psnr, ssim = (v.mean().item() for v in compensated(x, y, shift, SHIFT_PROTOCOL))
+    keys = SHIFT_PROTOCOL.measure_key(), SHIFT_PROTOCOL.ssim_key()
+    psnr -= float(plain["psnr", keys[0]][picked].mean())
+    ssim -= float(plain["ssim", keys[1]][picked].mean())
+    return {
+        ("shift-x", "luma"): np.asarray(shift.dx),
+        ("shift-y", "luma"): np.asarray(shift.dy),
+        ("shift-psnr-gain", keys[0]): np.asarray(psnr),
+        ("shift-ssim-gain", keys[1]): np.asarray(ssim),
+    }
 
 
 def run_clip(model: nn.Module, clip: Clip, *, device: str, precision: Precision) -> Tensor:

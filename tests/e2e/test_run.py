@@ -67,7 +67,7 @@ def test_every_clip_frame_and_measure_has_exactly_one_record(finished):
     psnr = {cell.measure_key() for cell in grid()}
     ssim = {cell.ssim_key() for cell in grid()}
     measures = len(psnr) + len(ssim) + 2  # and face, face-found
-    assert len(frame) == 2 * 3 * 5 * measures
+    assert len(frame) == 2 * 3 * (5 * measures + 4)  # the shift and its price: once per clip
     assert not frame.duplicated(records.KEY).any()
     assert frame["value"].notna().all()
     assert set(frame["clip"]) == {"clip0", "clip1", "clip2"}  # not the train clip
