@@ -68,8 +68,11 @@ def count_frames(path: Path) -> int:
 
 def nominal_rate(path: Path) -> float:
     """Return the frame rate that the file declares, in fps; 25 if it declares none."""
-    with av.open(str(path)) as container:
-        return float(container.streams.video[0].average_rate or 25.0)
+    try:
+        with av.open(str(path)) as container:
+            return float(container.streams.video[0].average_rate or 25.0)
+    except (FFmpegError, OSError, IndexError):
+        return 25.0
 
 
 def read_video(path: Path) -> Iterator[Frame]:
