@@ -12,12 +12,21 @@ from fvsr_bench.color import rgb_to_ycbcr, ycbcr_to_rgb
 Upsampling = Literal["bicubic", "bilinear", "nearest", "corner-bicubic", "corner-bilinear"]
 
 
-def _sample(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sample `image` bilinearly at pixel positions x, y [N,H,W]; borders are replicated."""
+def _sample(image: Tensor, columns: Tensor, rows: Tensor, flow: Tensor) -> Tensor:
+    """Sample `image` bilinearly at pixels (columns, rows) plus `flow` [N,2,H,W] px.
+
+    Borders are replicated. The pixels and the flow are normalised apart and then added, as the
+    authors whose weights are converted do: in a recurrent network even rounding is amplified.
+    """
     h, w = image.shape[-2:]
-    grid = torch.stack((x * (2 / max(w - 1, 1)) - 1, y * (2 / max(h - 1, 1)) - 1), dim=-1)
+    x = torch.linspace(-1, 1, w, device=flow.device)[columns] + flow[:, 0] / (max(w - 1, 1) / 2)
+    y = torch.linspace(-1, 1, h, device=flow.device)[rows, None] + flow[:, 1] / (max(h - 1, 1) / 2)
     return F.grid_sample(
-        image.float(), grid, mode="bilinear", padding_mode="border", align_corners=True
+        image.float(),
+        torch.stack((x, y), dim=-1),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
     )
 
 
@@ -29,11 +38,9 @@ def warp(
     Bilinear, borders replicated, pixel centres at integers (`align_corners=True`). Computed in
     float32 under autocast, since bfloat16 cannot hold a pixel position.
     """
-    n, _, h, w = flow.shape
-    flow = flow.float()
-    x = torch.arange(w, device=flow.device, dtype=flow.dtype).expand(n, h, w) + flow[:, 0]
-    y = torch.arange(h, device=flow.device, dtype=flow.dtype)[:, None].expand(n, h, w) + flow[:, 1]
-    return _sample(image, x, y)
+    columns = torch.arange(flow.shape[-1], device=flow.device)
+    rows = torch.arange(flow.shape[-2], device=flow.device)
+    return _sample(image, columns, rows, flow.float())
 
 
 def drafts(
@@ -45,17 +52,14 @@ def drafts(
     All scale^2 drafts are one sampling on the HR grid. Channels are ordered as
     `space_to_depth` orders them: colour, i, j.
     """
-    n, _, hh, ww = hr_flow.shape
-    flow = hr_flow.float() / scale
-    x = torch.arange(ww, device=flow.device) // scale
-    y = torch.arange(hh, device=flow.device) // scale
-    return space_to_depth(
-        _sample(lr, x.expand(n, hh, ww) + flow[:, 0], y[:, None].expand(n, hh, ww) + flow[:, 1]),
-        scale,
-    )
+    columns = torch.arange(hr_flow.shape[-1], device=hr_flow.device) // scale
+    rows = torch.arange(hr_flow.shape[-2], device=hr_flow.device) // scale
+    return space_to_depth(_sample(lr, columns, rows, hr_flow.float() / scale), scale)
 
 
-def space_to_depth(x: Float[Tensor, "n c sh sw"], scale: int) -> Float[Tensor, "n {scale*scale}*c h w"]:
+def space_to_depth(
+    x: Float[Tensor, "n c sh sw"], scale: int
+) -> Float[Tensor, "n {scale*scale}*c h w"]:
     """Move each scale x scale block into channels, ordered (colour, row, column)."""
     return F.pixel_unshuffle(x, scale)
 
