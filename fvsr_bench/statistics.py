@@ -75,7 +75,7 @@ def bootstrap_ratio(
         return Estimate(mean=np.nan, low=np.nan, high=np.nan, clips=0)
     names = [str(i) for i in range(len(top))] if clusters is None else list(clusters)
     names = [name for name, kept in zip(names, keep, strict=True) if kept]
-    counts = resample_counts(names, seed=seed)
+    counts = resample_counts(names, seed=seed).astype(np.float64)  # products of floats are fast
     ratios = (counts @ top[keep]) / (counts @ bottom[keep])
     tail = 50 * (1 - level)
     low, high = np.percentile(ratios, [tail, 100 - tail])

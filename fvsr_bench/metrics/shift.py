@@ -6,35 +6,23 @@ without looking wrong. This finds such a shift and says what the numbers would b
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from fvsr_bench import color
+from fvsr_bench.displacement import WARN, Shift, explain
 from fvsr_bench.errors import DataError
 from fvsr_bench.metrics.fidelity import psnr, ssim
 from fvsr_bench.spec import EvalProtocol
 
+__all__ = ["REACH", "WARN", "Shift", "compensate", "compensated", "explain", "find_shift"]
+
 REACH = 4  # px: larger displacements are not looked for
-WARN = 0.25  # px: displacements from here on are reported
 _MARGIN = 8  # px left out at every border, where the shifted frame has no content
 _PAD = 16  # px of mirrored border around a frame before it is transformed
 _FRAMES = 16  # frames of a clip that take part in the estimate, evenly spaced
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shift:
-    """How far SR's content lies right of (dx) and below (dy) GT's, in px; NaN if undecidable."""
-
-    dx: float
-    dy: float
-
-    @property
-    def size(self) -> float:
-        """Length of the displacement in px."""
-        return math.hypot(self.dx, self.dy)
 
 
 def find_shift(sr: Shaped[Tensor, "n 3 h w"], hr: Shaped[Tensor, "_ 3 _ _"]) -> Shift:
@@ -81,29 +69,6 @@ def compensated(
         shift = Shift(dx=0.0, dy=0.0)
     moved = compensate(sr, shift)
     return psnr(moved, _to_float(hr), protocol), ssim(moved, _to_float(hr), protocol)
-
-
-def explain(shift: Shift, scale: int = 4) -> str | None:
-    """Return a one-line warning for a displacement above 0.25 px, with its likely cause."""
-    if not shift.size > WARN:
-        return None
-    phase = (scale - 1) / 2
-    where = f"SR lies {shift.dx:+.2f} px right of and {shift.dy:+.2f} px below the ground truth"
-    off = [abs(abs(v) - phase) for v in (shift.dx, shift.dy)]
-    if max(off) < 0.3 and (shift.dx > 0) == (shift.dy > 0):
-        trained, fed = ("bi", "bd") if shift.dx > 0 else ("bd", "bi")
-        return (
-            f"{where}: that is the {phase:g} px between the two decimation phases. The weights "
-            f"expect LR frames of the {_PHASE[trained]} phase ({trained}) and were fed the "
-            f"{_PHASE[fed]} phase ({fed}); use weights or a dataset of the same degradation"
-        )
-    return (
-        f"{where}: a constant offset, as transposed convolutions, resizing with other corner "
-        "conventions or cropping make; check how the method upsamples"
-    )
-
-
-_PHASE = {"bi": "centre", "bd": "corner"}
 
 
 def _to_float(frames: Tensor) -> Tensor:

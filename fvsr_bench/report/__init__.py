@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fvsr_bench.files import write_atomic
-from fvsr_bench.report import figures, tables, text
+from fvsr_bench.report import diagnostics, figures, protocol_grid, shift, tables, text
 from fvsr_bench.report.results import Results, load_results
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
-__all__ = ["Results", "load_results", "render_figure5", "render_tables", "write_report"]
+__all__ = [
+    "Results",
+    "load_results",
+    "render_figure5",
+    "render_tables",
+    "write_grid",
+    "write_report",
+]
 
 Files = Mapping[str, bytes | str]  # file name -> content
 
@@ -39,6 +46,30 @@ def render_figure5(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> 
     return files
 
 
+def render_shift(results: Results) -> Files:
+    """Render the shift diagnostic as CSV and Markdown; nothing when it was not measured."""
+    rows = shift.shift_rows(results)
+    if not rows:
+        return {}
+    return {
+        "shift.csv": text.csv_text(shift.shift_dicts(rows)),
+        "shift.md": diagnostics.shift_markdown(rows, results.data_note()),
+    }
+
+
+def write_grid(root: Path) -> tuple[list[protocol_grid.Grid], list[Path]]:
+    """Write how far methods and rankings move between conventions; returns grids and paths."""
+    results = load_results(root)
+    grids = protocol_grid.protocol_grids(results)
+    files = {
+        "protocol-grid.csv": text.csv_text(protocol_grid.grid_rows(grids)),
+        "protocol-grid.md": diagnostics.grid_markdown(grids, results.data_note()),
+    }
+    for name, content in files.items():
+        write_atomic(root / name, content)
+    return grids, [root / name for name in files]
+
+
 def figure_note(results: Results, protocol: EvalProtocol) -> str:
     """Say under a figure's title what the data and the protocol are."""
     f = results.facts
@@ -57,6 +88,8 @@ def write_report(root: Path, protocol: EvalProtocol = FAPN_PROTOCOL) -> tuple[Re
     files = dict(render_tables(results, protocol))
     if results.complete:
         files |= render_figure5(results, protocol)
+    if protocol == FAPN_PROTOCOL:
+        files |= render_shift(results)
     suffix = "" if protocol == FAPN_PROTOCOL else f"-{protocol.name}"
     paths = []
     for name, content in sorted(files.items()):

@@ -10,6 +10,7 @@ import numpy as np
 from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import clip_values, measured_frames, protocol_key, select_frames
 from fvsr_bench.report.results import Results
+from fvsr_bench.report.shift import shift_warnings
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
 
@@ -102,11 +103,11 @@ def compare(
             cells[run_id][metric.name] = cell
     frames = _counts(results, "psnr", protocol)
     faces = _counts(results, "face", protocol)
-    titles = _titles(manifests)
+    names = titles(manifests)
     rows = [
         Row(
             manifest=m,
-            title=titles[m.run_id],
+            title=names[m.run_id],
             cells=cells.get(m.run_id, {}),
             frames=frames.get(m.run_id, 0),
             faces=faces.get(m.run_id, 0),
@@ -164,9 +165,9 @@ def _rank(row: Row) -> tuple[bool, float, str]:
     return (cell is None, -cell.ours.mean if cell else 0.0, row.title.lower())
 
 
-def _titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
+def titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
     """Name the rows: the title alone where it is unique, else with what tells them apart."""
-    titles = {}
+    names = {}
     for m in manifests:
         alike = [o for o in manifests if o.about.title == m.about.title and o is not m]
         title = m.about.title
@@ -174,8 +175,8 @@ def _titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
             title += f" {m.variant}"
         if any(o.variant == m.variant for o in alike):
             title += f" ({m.weights})"
-        titles[m.run_id] = title + (" †" if m.about.mismatch else "")
-    return titles
+        names[m.run_id] = title + (" †" if m.about.mismatch else "")
+    return names
 
 
 def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -193,6 +194,7 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
             "frames; elsewhere its place comes from the clip's landmarks or the nearest frame. "
             "The frames are the same for every method."
         )
+    notes += shift_warnings(results, [row.manifest for row in rows])
     marked = [row.manifest.about for row in rows if row.manifest.about.mismatch]
     return (*notes, *(f"† {about.title}: {about.mismatch}." for about in marked))
 
