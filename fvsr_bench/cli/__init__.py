@@ -18,6 +18,7 @@ from fvsr_bench.errors import FvsrError, did_you_mean
 # (file of this folder, name of its group; None = its commands stand at the top level)
 PARTS: tuple[tuple[str, str | None], ...] = (
     ("run", None),
+    ("report", None),
     ("data", "data"),
     ("train", None),
     ("weights", "weights"),

@@ -1,5 +1,7 @@
-"""The commands that evaluate and report: run, report, plot, models."""
+"""The commands that evaluate: run, models."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +19,12 @@ from fvsr_bench.cli.output import (
 
 if TYPE_CHECKING:
     from fvsr_bench.evaluate import Outcome
+    from fvsr_bench.evaluate.frames import Maker
     from fvsr_bench.evaluate.plan import Setting
     from fvsr_bench.spec import EvalProtocol
 
 app = typer.Typer()
-plot = typer.Typer(help="Draw figures again from stored records; no network is run.")
-app.add_typer(plot, name="plot", no_args_is_help=True)
 
-RESULTS = typer.Option(Path("results/demo"), "--results", "-r", help="A results folder.")
 PROTOCOL = typer.Option("fapn", "--protocol", help="Convention of the table: fapn, sofvsr, …")
 JSON = typer.Option(False, "--json", help="Print JSON on stdout instead of a table.")
 
@@ -50,7 +50,7 @@ def run_command(
     limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
     as_json: bool = JSON,
 ) -> None:
-    """Evaluate methods on face clips: records, Table 2 and Fig. 5.
+    """Evaluate methods on face clips: records, Table 2, Fig. 5 and a page to look at.
 
     Skips what is there; interrupted, the same command continues where it stopped.
 
@@ -69,11 +69,14 @@ def run_command(
     setting = make_setting(dataset, split, chosen, device, precision, allow_mismatch, limit)
     out = out or default_out(setting.dataset.name, split, limit)
     from fvsr_bench.evaluate import evaluate
+    from fvsr_bench.evaluate.frames import Maker
     from fvsr_bench.evaluate.plan import choose_jobs
 
+    jobs = choose_jobs(models)
     with progress_bar("evaluating") as tick:
-        outcome = evaluate(choose_jobs(models), setting, out, tick)
-    finish_run(outcome, out, chosen, as_json)
+        outcome = evaluate(jobs, setting, out, tick)
+    makers = {m.run_id: Maker(job=job) for m, job in zip(outcome.manifests, jobs, strict=True)}
+    finish_run(outcome, Shown(setting=setting, makers=makers), out, chosen, as_json)
 
 
 def _check_precision(precision: str) -> None:
@@ -115,13 +118,26 @@ def default_out(name: str, split: str, limit: int) -> Path:
     return Path("results") / "-".join(parts)
 
 
-def finish_run(outcome: "Outcome", out: Path, protocol: "EvalProtocol", as_json: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """How the frames that the page shows are made."""
+
+    setting: "Setting"
+    makers: Mapping[str, "Maker"]  # by run id
+
+
+def finish_run(
+    outcome: "Outcome", shown: Shown, out: Path, protocol: "EvalProtocol", as_json: bool
+) -> None:
     """Render the results folder and print Table 2; raises ModelError if no row has numbers."""
+    from fvsr_bench.cli.report import keep_again, print_paths, write_html
     from fvsr_bench.errors import ModelError
     from fvsr_bench.report import write_report
     from fvsr_bench.report.tables import table2
 
     results, paths = write_report(out, protocol)
+    keep_again(results, protocol, shown.setting, shown.makers)
+    paths.append(write_html(out, protocol))
     table = table2(results, protocol)
     if as_json:
         print_json(table_json(table, paths))
@@ -131,57 +147,12 @@ def finish_run(outcome: "Outcome", out: Path, protocol: "EvalProtocol", as_json:
             say(f"replaced the older run {name}")
         if outcome.ran == 0 and results.complete:
             say("nothing to do: every record was there already")
-        _print_paths(out, paths)
+        print_paths(out, paths)
     mine = outcome.manifests
     if not any(m.status == "complete" for m in mine):
         reasons = "; ".join(f"{m.model}: {m.reason}" for m in mine[:3])
         more = f" (and {len(mine) - 3} more)" if len(mine) > 3 else ""
         raise ModelError(f"no method could be evaluated: {reasons}{more}")
-
-
-@app.command("report")
-def report_command(results: Path = RESULTS, protocol: str = PROTOCOL, as_json: bool = JSON) -> None:
-    """Render all tables and figures of a results folder again, byte for byte.
-
-    Example:
-
-      fvsr-bench report --results results/faceclips --protocol sofvsr
-    """
-    from fvsr_bench.protocols import protocol as find_protocol
-    from fvsr_bench.report import write_report
-    from fvsr_bench.report.tables import table2
-
-    chosen = find_protocol(protocol)
-    loaded, paths = write_report(results, chosen)
-    table = table2(loaded, chosen)
-    if as_json:
-        print_json(table_json(table, paths))
-    else:
-        print_table(table)
-        _print_paths(results, paths)
-
-
-@plot.command("per-frame-psnr")
-def plot_per_frame(
-    results: Path = RESULTS,
-    protocol: str = PROTOCOL,
-    out: Path | None = typer.Option(None, "--out", "-o", help="Folder.  [default: RESULTS]"),
-) -> None:
-    """Draw Fig. 5: mean PSNR frame by frame, first 10 frames and all; PNG, SVG and CSV.
-
-    Example:
-
-      fvsr-bench plot per-frame-psnr --results results/demo --out figures
-    """
-    from fvsr_bench.files import write_atomic
-    from fvsr_bench.protocols import protocol as find_protocol
-    from fvsr_bench.report import load_results, render_figure5
-
-    loaded = load_results(results)
-    for name, content in render_figure5(loaded, find_protocol(protocol)).items():
-        path = (out or results) / name
-        write_atomic(path, content)
-        say(str(path))
 
 
 @app.command("models")
@@ -222,10 +193,3 @@ def models_command(as_json: bool = JSON) -> None:
             row["licence"],
         )
     console().print(table)
-
-
-def _print_paths(out: Path, paths: list[Path]) -> None:
-    say(f"\nrecords   {out / 'records'}")
-    for path in paths:
-        if path.suffix in (".md", ".png", ".html"):
-            say(f"{path.stem:<9} {path}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from fvsr_bench.cli.output import progress_bar
-from fvsr_bench.cli.run import JSON, PROTOCOL, default_out, finish_run, make_setting
+from fvsr_bench.cli.run import JSON, PROTOCOL, Shown, default_out, finish_run, make_setting
 
 app = typer.Typer()
 
@@ -50,8 +50,9 @@ def score_command(
 
       fvsr-bench score --sr their-output --dataset data/mine --name TecoGAN-theirs
     """
+    from fvsr_bench.evaluate.frames import Maker
     from fvsr_bench.protocols import protocol as find_protocol
-    from fvsr_bench.score import Source, score
+    from fvsr_bench.score import Source, producer, score
 
     chosen = find_protocol(protocol)
     setting = make_setting(dataset, split, chosen, device, "fp32", False, limit)
@@ -59,4 +60,6 @@ def score_command(
     source = Source(folder=sr, first=first, allow_lossy=allow_lossy, allow_content=allow_content)
     with progress_bar("checking frames") as tick:
         outcome = score(source, name or sr.resolve().name, setting, out, tick)
-    finish_run(outcome, out, chosen, as_json)
+    maker = Maker(produce=producer(source, setting))
+    shown = Shown(setting=setting, makers={m.run_id: maker for m in outcome.manifests})
+    finish_run(outcome, shown, out, chosen, as_json)

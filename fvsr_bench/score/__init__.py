@@ -104,17 +104,17 @@ def score(
         raise UsageError(f"--name '{name}' has no letter or digit; expected e.g. TecoGAN-theirs")
     checked = check(source, setting, progress)
     manifest = _manifest(name, slug, source, checked, setting)
-    return evaluate_frames(
-        manifest, _producer(source, checked, setting.device), setting, out, progress
-    )
+    return evaluate_frames(manifest, producer(source, setting), setting, out, progress)
 
 
-def _producer(source: Source, checked: Checked, device: str) -> Callable[[Clip], Tensor]:
-    return functools.partial(_produce, source=source, checked=checked, device=device)
+def producer(source: Source, setting: Setting) -> Callable[[Clip], Tensor]:
+    """Return what reads the frames of a clip: uint8 [T, 3, H, W]."""
+    found = find_clips(source.folder, setting.clips)
+    return functools.partial(_produce, source=source, found=found, device=setting.device)
 
 
-def _produce(clip: Clip, *, source: Source, checked: Checked, device: str) -> Tensor:
-    frames = read_clip(checked.clips[clip.id], clip.hr.shape, source.first, source.allow_lossy)
+def _produce(clip: Clip, *, source: Source, found: dict[str, Found], device: str) -> Tensor:
+    frames = read_clip(found[clip.id], clip.hr.shape, source.first, source.allow_lossy)
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).to(device)
 
 
