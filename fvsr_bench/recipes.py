@@ -20,12 +20,22 @@ PAPER = TrainRecipe(
     precision="fp32",
 )
 
+# What is added to the method's own terms: the rows of FAPN's Table 4 (weights of "face" from its
+# section 4.2, the others are not given there), and TecoGAN's (its authors' code).
+LOSSES: dict[str, dict[str, float]] = {
+    "face": {"organ": 0.05, "face": 0.01},
+    "gan": {"gan": 1e-3},
+    "vgg": {"vgg": 1e-3},
+    "tecogan": {"tgan": 0.01, "feature": 1.0, "ping-pong": 0.5},
+}
+
 
 def choose_recipe(
     spec: ModelSpec, name: str, steps: int = 0
 ) -> tuple[TrainRecipe, Mapping[str, Any]]:
     """Return the recipe and the build options that go with it; `steps` > 0 overrides its length.
 
+    "face", "gan", "vgg" and "tecogan" add loss terms to the default (`LOSSES`).
     "quick" is the default on crops of 24 LR px (about a third of the work) for 1,200 steps.
     "paper" also drops the global residual and the zero-initialised heads, where there are any.
     """
@@ -34,6 +44,10 @@ def choose_recipe(
         "quick": dataclasses.replace(spec.recipe, name="quick", steps=1200, patch=24),
         "paper": PAPER,
     }
+    for loss, extra in LOSSES.items():
+        recipes[loss] = dataclasses.replace(
+            spec.recipe, name=loss, losses={**spec.recipe.losses, **extra}
+        )
     if name not in recipes:
         raise unknown("recipe", name, recipes)
     recipe = recipes[name]

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +13,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fvsr_bench import losses
 from fvsr_bench.data.loader import Batch, TrainSampler
 from fvsr_bench.data.store import Dataset
-from fvsr_bench.errors import ModelError, UsageError, WeightsError, unknown
-from fvsr_bench.files import replacing, write_atomic
+from fvsr_bench.errors import ModelError, UsageError, WeightsError
+from fvsr_bench.files import replacing, write_atomic, writing
 from fvsr_bench.infer import super_resolve
+from fvsr_bench.judges import Judges
 from fvsr_bench.metrics.fidelity import psnr
+from fvsr_bench.objective import Objective, exploded
 from fvsr_bench.registry import (
     build,
     load_spec,
@@ -30,7 +32,6 @@ from fvsr_bench.registry import (
 from fvsr_bench.spec import FAPN_PROTOCOL, ModelCard, TrainRecipe, digest
 
 CHECKPOINT_FORMAT = 1
-PIXEL_LOSSES = {"mse": losses.mse}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,26 +90,6 @@ def total_loss(
     return total, {name: float(value.detach()) for name, value in terms.items()}
 
 
-def loss_terms(model: Any, batch: Batch, weights: Mapping[str, float]) -> dict[str, Tensor]:
-    """Run the network on a batch and return each loss term that the recipe names.
-
-    Raises UsageError for a term that neither the losses nor the method know.
-    """
-    if hasattr(model, "forward_train"):
-        sr, auxiliary = model.forward_train(batch.lr, batch.hr)
-    else:
-        sr, auxiliary = model(batch.lr), {}
-    terms = {}
-    for name in weights:
-        if name in PIXEL_LOSSES:
-            terms[name] = PIXEL_LOSSES[name](sr.float(), batch.hr)
-        elif name in auxiliary:
-            terms[name] = auxiliary[name]
-        elif name not in ("flow", "motion", "smooth"):  # an ablated part has no auxiliary term
-            raise unknown("loss", name, [*PIXEL_LOSSES, *auxiliary])
-    return terms
-
-
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights towards the network's; the decay grows as steps are made."""
@@ -137,6 +118,8 @@ class Run:
         self.folder = folder
         self.checkpoint, self.best = folder / "checkpoint.pt", folder / "best.pt"
         self.log = folder / "log.jsonl"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint atomically."""
@@ -164,8 +147,78 @@ class Run:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one line to the log."""
-        with self.log.open("a") as file:
+        with writing(self.log), self.log.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class Learner:
+    """The network, its running average, optimiser and objective; takes one step at a time."""
+
+    def __init__(self, job: TrainJob, dataset: Dataset, fabric: Fabric, judges: Judges) -> None:
+        self.job, self.recipe, self.fabric = job, job.recipe, fabric
+        torch.manual_seed(job.seed)  # decides the initial weights; batches have their own seed
+        self.network, average = build(job.method, job.options), build(job.method, job.options)
+        if job.start:
+            load_state(self.network, read_weights(job.start), str(job.start))
+        average.load_state_dict(self.network.state_dict())
+        self.network = self.network.to(memory_format=torch.channels_last)
+        self.average = average.to(fabric.device).to(memory_format=torch.channels_last).eval()
+        betas = (self.recipe.beta1, self.recipe.beta2)
+        adam = torch.optim.Adam(self.network.parameters(), betas=betas)
+        self.model, self.optimiser = fabric.setup(self.network, adam)
+        if hasattr(self.network, "forward_train"):
+            self.model.mark_forward_method("forward_train")
+        self.objective = Objective(
+            self.recipe, judges, face_size=dataset.meta.size, device=fabric.device
+        )
+        self.recent: deque[float] = deque(maxlen=100)
+
+    def step(self, batch: Batch, number: int) -> dict[str, float]:
+        """Make step `number` (0-based); returns the unweighted loss terms.
+
+        Raises FloatingPointError, before the weights change, on a loss that is NaN or exploded.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, number)
+        # Not Fabric's mixed precision: it rounds the inputs, frames and all, to bfloat16.
+        bf16 = self.recipe.precision == "bf16"
+        with torch.autocast(self.fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
+            terms = self.objective.terms(self.model, batch)
+            loss, shown = total_loss(terms, self.recipe.losses)
+        if exploded(float(loss.detach()), self.recent):
+            raise FloatingPointError(f"a loss of {float(loss.detach()):.4g}")
+        self.recent.append(float(loss.detach()))
+        self.optimiser.zero_grad()
+        self.fabric.backward(loss)
+        if self.recipe.clip_grad:
+            norm = self.fabric.clip_gradients(
+                self.model,
+                self.optimiser,
+                max_norm=self.recipe.clip_grad,
+                error_if_nonfinite=False,
+            )
+            if norm is not None and not bool(torch.isfinite(norm)):
+                raise FloatingPointError("a gradient that is not finite")
+        self.optimiser.step()
+        update_average(self.average, self.network, self.recipe.ema, number)
+        with torch.autocast(self.fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
+            return shown | self.objective.train_critic()
+
+    def state(self) -> dict[str, Any]:
+        """Return what an exact resume needs."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "objective": self.objective.state(),
+        }
+
+    def load(self, state: Mapping[str, Any], where: str) -> None:
+        """Take over a saved state; raises WeightsError if it is of another architecture."""
+        load_state(self.network, state["network"], where)
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.objective.load(state.get("objective", {}))
 
 
 def train(
@@ -175,6 +228,7 @@ def train(
     out: Path,
     runs: Path,
     fabric: Fabric,
+    judges: Judges | None = None,
     minutes: float = 0.0,
     validate_every: int = 250,
     save_every: int = 100,
@@ -185,91 +239,52 @@ def train(
     `minutes` > 0 ends the run cleanly within that time of this call; the same call goes on later.
     Raises ModelError on NaN or explosion, with the step, the clips and the last good checkpoint.
     """
-    recipe, spec = job.recipe, load_spec(job.method)
-    if not spec.trainable:
+    recipe = job.recipe
+    if not load_spec(job.method).trainable:
         raise UsageError(f"method '{job.method}' has nothing to train.")
     began = time.monotonic()
     run = Run(runs / job.id(dataset.id))
-    run.folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(job.seed)  # decides the initial weights; batches have their own seed
-    network = build(job.method, job.options)
-    average = build(job.method, job.options)
-    if job.start:
-        load_state(network, read_weights(job.start), str(job.start))
-    average.load_state_dict(network.state_dict())
-    network, average = network.to(memory_format=torch.channels_last), average.to(fabric.device)
-    average = average.to(memory_format=torch.channels_last).eval()
-    adam = torch.optim.Adam(network.parameters(), betas=(recipe.beta1, recipe.beta2))
-    model, optimiser = fabric.setup(network, adam)
-    if hasattr(network, "forward_train"):
-        model.mark_forward_method("forward_train")
-    progress = Progress()
+    learner, progress = Learner(job, dataset, fabric, judges or Judges()), Progress()
     if run.checkpoint.exists():
         state = run.load(run.checkpoint)
-        load_state(network, state["network"], str(run.checkpoint))
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
+        learner.load(state, str(run.checkpoint))
         progress = Progress(**state["progress"])
     run.cut_log(progress.step)
     before = progress.seconds
     sampler = TrainSampler(dataset, recipe, seed=job.seed)
     val_clips = dataset.clip_ids("val") or dataset.clip_ids("train")[:15]
-    deadline = began + 60 * minutes if minutes else math.inf
-
-    def snapshot() -> dict[str, Any]:
-        return {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "progress": asdict(progress),
-        }
-
     while progress.step < recipe.steps:
         batch = sampler.batch(progress.step, rank=fabric.global_rank, world=fabric.world_size)
-        batch = batch.to(fabric.device)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, progress.step)
-        # Not Fabric's mixed precision: it rounds the inputs, frames and all, to bfloat16.
-        bf16 = recipe.precision == "bf16"
-        with torch.autocast(fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
-            loss, terms = total_loss(loss_terms(model, batch, recipe.losses), recipe.losses)
-        optimiser.zero_grad()
-        fabric.backward(loss)
-        if recipe.clip_grad:
-            fabric.clip_gradients(
-                model, optimiser, max_norm=recipe.clip_grad, error_if_nonfinite=False
-            )
-        if not math.isfinite(float(loss.detach())):
+        try:
+            terms = learner.step(batch.to(fabric.device), progress.step)
+        except FloatingPointError as error:
             raise ModelError(
-                f"training of {job.method} gave a loss of {float(loss.detach())} at step "
-                f"{progress.step + 1} on clips {', '.join(batch.clips)}; the last good state is "
-                f"{run.checkpoint}. Run the same command again to go on from it."
-            )
-        optimiser.step()
-        update_average(average, network, recipe.ema, progress.step)
+                f"training of {job.method} gave {error} at step {progress.step + 1} on "
+                f"clips {', '.join(batch.clips)}; the last good state is {run.checkpoint}. Run the "
+                "same command again to go on from it."
+            ) from error
         progress.step += 1
         progress.seconds = before + time.monotonic() - began
-        late = time.monotonic() > deadline
+        late = bool(minutes) and time.monotonic() - began > 60 * minutes
         done = progress.step == recipe.steps
         validation: dict[str, float] = {}
         if fabric.is_global_zero:
             if progress.step % validate_every == 0 or done:
-                validation = {"psnr": validate(average, dataset, val_clips, fabric.device)}
-                if validation["psnr"] > progress.best_psnr:
+                validation = {"psnr": validate(learner.average, dataset, val_clips, fabric.device)}
+                if validation["psnr"] >= progress.best_psnr:
                     progress.best_psnr, progress.best_step = validation["psnr"], progress.step
-                    run.save(run.best, {"average": average.state_dict()})
-            run.write(
-                {"step": progress.step, **terms, **{f"val_{k}": v for k, v in validation.items()}}
-            )
+                    run.save(run.best, {"average": learner.average.state_dict()})
+            figures = {f"val_{name}": value for name, value in validation.items()}
+            run.write({"step": progress.step, **terms, **figures})
             if progress.step % save_every == 0 or late or done:
-                run.save(run.checkpoint, snapshot())
+                run.save(run.checkpoint, {**learner.state(), "progress": asdict(progress)})
         yield Event(step=progress.step, steps=recipe.steps, loss=terms, validation=validation)
         if late and not done:
             note = f"time is up at step {progress.step}; the same command goes on from there"
             yield Event(step=progress.step, steps=recipe.steps, loss=terms, note=note)
             return
     if fabric.is_global_zero:
-        card = export(job, dataset, run, average, progress, val_clips, out)
+        card = export(job, dataset, run, learner.average, progress, val_clips, out)
         yield Event(step=progress.step, steps=recipe.steps, loss={}, finished=card)
 
 

@@ -13,7 +13,9 @@ def train(
     data: Annotated[str, typer.Option(help="Dataset folder made by `data prepare`, or 'demo'.")],
     recipe: Annotated[
         str,
-        typer.Option(help="'default', 'quick' (crops, fewer steps) or 'paper' (the literal text)."),
+        typer.Option(
+            help="default, quick (crops), face, gan, vgg, tecogan (losses), paper (literal)."
+        ),
     ] = "default",
     tag: Annotated[str, typer.Option(help="Name of the weights: OUT/METHOD/TAG.safetensors.")] = "",
     steps: Annotated[int, typer.Option(help="Number of steps; 0 = the recipe's.", min=0)] = 0,
@@ -26,6 +28,12 @@ def train(
     ] = "",
     start: Annotated[
         Path | None, typer.Option(help="Weights (.safetensors) to start from.")
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Recogniser of the loss 'face': onnx:FILE, insightface:buffalo_l.")
+    ] = "",
+    vgg: Annotated[
+        Path | None, typer.Option(help="VGG19 weights of the loss 'vgg', if not in torch's cache.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of weights.")] = Path("weights"),
     runs: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("runs"),
@@ -48,6 +56,7 @@ def train(
 
     from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.cli.progress import show_training
+    from fvsr_bench.judges import load_judges
     from fvsr_bench.recipes import choose_recipe, variant
     from fvsr_bench.registry import load_spec
     from fvsr_bench.train import TrainJob
@@ -72,12 +81,14 @@ def train(
         num_nodes=nodes,
     )
     fabric.launch()
+    judges = load_judges(chosen, encoder=encoder, vgg=vgg, device=fabric.device)
     events = loop(
         job,
         dataset,
         out=out,
         runs=runs,
         fabric=fabric,
+        judges=judges,
         minutes=minutes,
         validate_every=validate_every,
     )

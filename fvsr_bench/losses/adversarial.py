@@ -3,6 +3,7 @@
 TecoGAN: Chu et al., Learning Temporal Coherence via Self-Supervision, ACM ToG 2020, section 3.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -26,7 +27,7 @@ class _Critic(nn.Module):
                 nn.BatchNorm2d(b),
                 nn.LeakyReLU(0.2),
             )
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b in itertools.pairwise(widths)
         )
         self.score = nn.Linear(256, 1)
 

@@ -1,4 +1,4 @@
-"""Losses on features of frozen networks: identity vectors (FAPN eq. 11) and VGG layers (Table 4)."""
+"""Losses on features of frozen networks: identity vectors (FAPN eq. 11), VGG (Table 4)."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,0 +1,166 @@
+"""What a network is trained towards: the loss terms of a recipe, computed on one batch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fvsr_bench import losses
+from fvsr_bench.data.loader import Batch
+from fvsr_bench.errors import UsageError, unknown
+from fvsr_bench.judges import Judges
+from fvsr_bench.nn import upsample
+from fvsr_bench.spec import TrainRecipe
+
+AUXILIARY = ("flow", "motion", "smooth")  # terms that a method computes itself
+CRITICS = {"gan": losses.FrameDiscriminator, "tgan": losses.TemporalDiscriminator}
+TERMS = ("mse", "organ", "face", "vgg", "gan", "tgan", "feature", "ping-pong", *AUXILIARY)
+
+
+class Objective:
+    """Computes the terms of a recipe; owns the discriminator of an adversarial one."""
+
+    def __init__(
+        self, recipe: TrainRecipe, judges: Judges, *, face_size: float, device: Any
+    ) -> None:
+        for name in recipe.losses:
+            if name not in TERMS:
+                raise unknown("loss", name, TERMS)
+        if "face" in recipe.losses and recipe.patch:
+            raise UsageError(
+                f"the loss 'face' needs whole faces, and the recipe '{recipe.name}' cuts crops of "
+                f"{recipe.patch} px: use a recipe with patch 0."
+            )
+        self.weights, self.judges, self.face_size = dict(recipe.losses), judges, face_size
+        self.critic: Any = None
+        for name, kind in CRITICS.items():
+            if name in recipe.losses:
+                self.critic = kind().to(device)
+        self.adam = (
+            torch.optim.Adam(self.critic.parameters(), recipe.learning_rate / 4, betas=(0.9, 0.999))
+            if self.critic is not None
+            else None
+        )
+        self.balance = 0.0
+        self._last: tuple[Tensor, ...] | None = None
+
+    def extend(self, batch: Batch) -> Batch:
+        """Append the way back (frames n-1..1) when the recipe compares forth and back."""
+        if "ping-pong" not in self.weights:
+            return batch
+        parts = {
+            name: torch.cat((x, x[:, :-1].flip(1)), 1)
+            for name, x in (("lr", batch.lr), ("hr", batch.hr), ("landmarks", batch.landmarks))
+        }
+        return Batch(**parts, clips=batch.clips)
+
+    def terms(self, model: Any, batch: Batch) -> dict[str, Tensor]:
+        """Run the network and return every term that the recipe names.
+
+        A term of the method's own (flow, motion, …) is left out where an ablation removed its part.
+        """
+        batch = self.extend(batch)
+        if hasattr(model, "forward_train"):
+            sr, auxiliary = model.forward_train(batch.lr, batch.hr)
+        else:
+            sr, auxiliary = model(batch.lr), {}
+        sr = sr.float()
+        found: dict[str, Tensor] = {}
+        for name in self.weights:
+            if name in auxiliary:
+                found[name] = auxiliary[name]
+            elif name == "mse":
+                found[name] = losses.mse(sr, batch.hr)
+            elif name == "organ":
+                found[name] = losses.organ(sr, batch.hr, batch.landmarks, self.face_size)
+            elif name == "face" and self.judges.encoder is not None:
+                found[name] = losses.face_vector(sr, batch.hr, batch.landmarks, self.judges.encoder)
+            elif name == "vgg" and self.judges.vgg is not None:
+                found[name] = losses.vgg(sr, batch.hr, self.judges.vgg)
+            elif name == "ping-pong":
+                found[name] = losses.ping_pong(sr)
+        if self.critic is not None:
+            found |= self._adversarial(model, sr, batch)
+        return found
+
+    def _adversarial(self, model: Any, sr: Tensor, batch: Batch) -> dict[str, Tensor]:
+        b, t = batch.lr.shape[:2]
+        scale = batch.hr.shape[-1] // batch.lr.shape[-1]
+        lr_up = upsample(batch.lr.flatten(0, 1), scale, "bicubic").unflatten(0, (b, t))
+        flows = _flows(model, batch.lr, scale) if "tgan" in self.weights else None
+        self.critic.requires_grad_(False)
+        fake, fake_features = self.critic.judge(sr, lr_up, flows)
+        found = {"tgan" if "tgan" in self.weights else "gan": losses.generator_loss(fake.float())}
+        if "feature" in self.weights:
+            with torch.no_grad():
+                _, real_features = self.critic.judge(batch.hr, lr_up, flows)
+            found["feature"] = losses.feature_distance(real_features, fake_features)
+        self._last = (sr.detach(), batch.hr, lr_up, *(flows or ()))
+        return found
+
+    def train_critic(self) -> dict[str, float]:
+        """Teach the discriminator on the batch just seen, unless it is too far ahead.
+
+        As TecoGAN's code: it rests while the running difference of its mean scores of real and
+        super-resolved frames is above 0.4. Returns what the log shows.
+        """
+        if self.critic is None or self.adam is None or self._last is None:
+            return {}
+        sr, hr, lr_up, *flows = self._last
+        pair = (flows[0], flows[1]) if flows else None
+        self.critic.requires_grad_(True)
+        real, _ = self.critic.judge(hr, lr_up, pair)
+        fake, _ = self.critic.judge(sr, lr_up, pair)
+        loss = losses.discriminator_loss(real.float(), fake.float())
+        gap = float(torch.sigmoid(real.float()).mean() - torch.sigmoid(fake.float()).mean())
+        self.balance = 0.99 * self.balance + 0.01 * gap
+        if self.balance < 0.4:
+            self.adam.zero_grad()
+            loss.backward()
+            self.adam.step()
+        self._last = None
+        return {"critic": float(loss.detach())}
+
+    def state(self) -> dict[str, Any]:
+        """Return what an exact resume needs; empty without a discriminator."""
+        if self.critic is None or self.adam is None:
+            return {}
+        return {
+            "critic": self.critic.state_dict(),
+            "critic_adam": self.adam.state_dict(),
+            "balance": self.balance,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over a saved state."""
+        if self.critic is not None and self.adam is not None and state:
+            self.critic.load_state_dict(state["critic"])
+            self.adam.load_state_dict(state["critic_adam"])
+            self.balance = float(state["balance"])
+
+
+@torch.no_grad()
+def _flows(model: Any, lr: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
+    """Return HR flows that map t-1 and t+1 onto t, zero at the ends; None for other methods."""
+    inner = getattr(model, "module", model)
+    if not hasattr(inner, "flows"):
+        return None
+    b, t = lr.shape[:2]
+    flows: Sequence[Tensor] = (inner.flows(lr), inner.flows(lr.flip(1)).flip(1))
+    h, w = lr.shape[-2] * scale, lr.shape[-1] * scale
+    up = [
+        (upsample(f.flatten(0, 1), scale, "bilinear") * scale).view(b, t - 1, 2, h, w)
+        for f in flows
+    ]
+    none = lr.new_zeros(b, 1, 2, h, w)
+    return torch.cat((none, up[0]), 1), torch.cat((up[1], none), 1)
+
+
+def exploded(value: float, recent: Sequence[float]) -> bool:
+    """Say whether a loss is no number, or 100 times the median of the losses before it."""
+    if not math.isfinite(value):
+        return True
+    middle = sorted(recent)[len(recent) // 2] if len(recent) >= 20 else math.inf
+    return value > 100 * middle > 0
