@@ -8,6 +8,7 @@ one method and never doubles a record; memory does not grow with the number of c
 import dataclasses
 import functools
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from fvsr_bench.records import RunKey, clip_table, merge_parts, write_table
 from fvsr_bench.spec import Clip
 
 Progress = Callable[[str, int, int], None]  # what is done now, steps done, steps in all
+FOREIGN = "frames of another program"  # in place of a method's source
 Produce = Callable[[Clip], Tensor]  # the super-resolved frames of a clip: uint8 [T, 3, H, W]
 
 
@@ -45,6 +47,12 @@ class _Row:
     produce: Produce | None = None
     missing: list[str] = field(default_factory=list)  # clips without a part
     seconds: float = 0.0
+    making: list[float] = field(default_factory=list)  # ms per frame of each clip, models only
+
+    @property
+    def timed(self) -> bool:
+        """Whether a network makes the frames: what another program brought along has no time."""
+        return bool(self.manifest.identity["source"] != FOREIGN)
 
     @property
     def active(self) -> bool:
@@ -203,6 +211,7 @@ def _one(row: _Row, truth: Truth, setting: Setting, folder: Folder) -> None:
     assert row.produce is not None  # rows of the loop are active and have one
     try:
         sr = row.produce(clip)
+        made = time.monotonic() - start
     except ModelError as error:
         _fail(row, f"clip {clip.id}: {error}")
         row.missing.clear()
@@ -211,6 +220,8 @@ def _one(row: _Row, truth: Truth, setting: Setting, folder: Folder) -> None:
     write_table(table, folder.part(manifest, clip.id))
     row.missing.remove(clip.id)
     row.seconds += time.monotonic() - start
+    if row.timed:
+        row.making.append(1000 * made / len(clip.lr))
 
 
 def run_key(manifest: RunManifest, setting: Setting) -> RunKey:
@@ -230,6 +241,8 @@ def _complete(row: _Row, setting: Setting, folder: Folder) -> None:
     parts = [folder.part(row.manifest, clip) for clip in setting.clips]
     merge_parts(parts, folder.final(row.manifest))
     circumstance = circumstances(device=setting.device, seconds=row.seconds)
+    if row.making:  # the median: the first clip warms up
+        circumstance["ms_per_frame"] = round(statistics.median(row.making), 2)
     row.manifest = dataclasses.replace(row.manifest, status="complete", circumstance=circumstance)
 
 
@@ -247,6 +260,8 @@ def _store(row: _Row, folder: Folder) -> list[str]:
         if old.status == "complete":
             replaced.append(old.stem)
     path = folder.manifest(new)
+    if new.status != "complete" and _has_numbers(new, folder):
+        return replaced  # the row keeps the numbers it has
     if not path.exists() or read_manifest(path) != new:
         write_json(new, path)
     if new.status == "complete":
@@ -257,10 +272,18 @@ def _store(row: _Row, folder: Folder) -> list[str]:
     return replaced
 
 
+def _has_numbers(row: RunManifest, folder: Folder) -> bool:
+    """Say whether an earlier run of the same row left complete records."""
+    others = (read_manifest(path) for path in folder.manifests.glob(f"{row.model}-*.json"))
+    return any(other.status == "complete" and _same_row(other, row) for other in others)
+
+
 def _gives_way(old: RunManifest, new: RunManifest) -> bool:
-    """A refusal gives way to anything of its method; numbers only to newer numbers of their row."""
-    if (old.model, old.variant) != (new.model, new.variant):
-        return False
-    if old.status != "complete":
-        return True
-    return new.status == "complete" and old.weights == new.weights
+    """A refusal gives way to whatever came of its row later; numbers only to newer numbers."""
+    return _same_row(old, new) and (old.status != "complete" or new.status == "complete")
+
+
+def _same_row(a: RunManifest, b: RunManifest) -> bool:
+    """Compare what a row is named by; "default" stands for weights that were never found."""
+    tags = {a.weights, b.weights}
+    return (a.model, a.variant) == (b.model, b.variant) and (len(tags) == 1 or "default" in tags)

@@ -15,7 +15,7 @@ from torch import Tensor
 from fvsr_bench import __version__
 from fvsr_bench.data.files import pixel_hash
 from fvsr_bench.errors import DataError, UsageError
-from fvsr_bench.evaluate import Outcome, Progress, evaluate_frames
+from fvsr_bench.evaluate import FOREIGN, Outcome, Progress, evaluate_frames
 from fvsr_bench.evaluate.plan import MEASURES, Setting
 from fvsr_bench.manifest import About, Identity, RunManifest
 from fvsr_bench.score.content import check_content
@@ -125,7 +125,7 @@ def _manifest(
         method=slug,
         variant="full",
         options={"first": source.first, "warnings": list(checked.warnings)},
-        source="frames of another program",
+        source=FOREIGN,
         weights="frames",
         weights_sha256=checked.sha256,
         dataset=setting.dataset.id,
