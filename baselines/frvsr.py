@@ -21,7 +21,11 @@ SPEC = ModelSpec(
     licence="MIT (reimplementation; authors' code is not published)",
     lookahead=0,
     options={"blocks": 10},
-    tags={"10-128": {"width": 128, "skip": "none"}},
+    tags={
+        "10-128": {"width": 128, "skip": "none"},
+        # LR frames decimated by [::4]: what is interpolated starts at the corner, too
+        "bd15": {"skip": "corner-bicubic", "upsampling": "corner-bilinear"},
+    },
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
     ablations={"hr-feedback": {"feedback": False}},
     layouts=("tecogan-torch", "tecogan-tf"),

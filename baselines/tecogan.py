@@ -20,6 +20,8 @@ SPEC = ModelSpec(
     licence="MIT (reimplementation; authors' code: Apache-2.0)",
     lookahead=0,
     options={"blocks": 16},
+    # LR frames decimated by [::4]: what is interpolated starts at the corner, too
+    tags={"bd15": {"skip": "corner-bicubic", "upsampling": "corner-bilinear"}},
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
     ablations={"hr-feedback": {"feedback": False}},
     layouts=("tecogan-torch", "tecogan-tf"),
