@@ -1,4 +1,4 @@
-"""What a mean over clips is worth: bootstrap intervals, paired tests, effect sizes, sample sizes."""
+"""What a mean over clips is worth: bootstrap intervals, paired tests, effects, sample sizes."""
 
 import math
 from collections.abc import Sequence

@@ -84,6 +84,29 @@ def prepare(
 
 
 @app.command()
+def redegrade(
+    where: str = typer.Argument(..., metavar="DIR", help="A dataset folder, or demo."),
+    degradation: str = typer.Option(..., help="How LR is made: bi, bd15 or bd16."),
+    out: Path = typer.Option(..., "--out", "-o", help="Folder of the new dataset."),
+) -> None:
+    """Make a second dataset of the same HR frames with LR frames of another degradation.
+
+    Interrupted, the same command continues. HR frames are hard links: they take no space.
+
+    Example:
+
+      fvsr-bench data redegrade data/faceclips --degradation bd15 --out data/faceclips-bd15
+    """
+    from fvsr_bench.cli.output import progress_bar
+    from fvsr_bench.data.redegrade import redegrade as run
+    from fvsr_bench.data.store import open_dataset
+
+    with progress_bar("degrading") as tick:
+        made = run(open_dataset(where), degradation, out, tick)
+    say(f"{made.name} ({made.id}): {len(made.index)} clips, LR by {made.degradation.name}: {out}")
+
+
+@app.command()
 def check(
     where: str = typer.Argument(..., metavar="DIR", help="A dataset folder, or demo."),
 ) -> None:

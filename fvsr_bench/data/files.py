@@ -1,6 +1,8 @@
 """Frames as PNG files, and the hash of their pixels."""
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -26,6 +28,20 @@ def write_frames(
             if not ok:
                 raise DataError(f"cannot encode frame {number} of {folder} as PNG.")
             (folder / name.format(number)).write_bytes(png.tobytes())
+
+
+def link_frames(source: Path, folder: Path, count: int) -> None:
+    """Make frames 1..`count` of one folder appear in a new one: hard links, else copies."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, count + 1):
+            name = f"{number:04d}.png"
+            try:
+                os.link(source / name, folder / name)
+            except FileNotFoundError:
+                raise DataError(f"{source / name} is missing; prepare the dataset again.") from None
+            except OSError:  # another file system, or one without hard links
+                shutil.copyfile(source / name, folder / name)
 
 
 def read_frame(path: Path) -> UInt8[np.ndarray, "h w 3"]:

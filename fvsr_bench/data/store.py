@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fvsr_bench.data.files import pixel_hash, read_frames, write_frames
+from fvsr_bench.data.files import link_frames, pixel_hash, read_frames, write_frames
 from fvsr_bench.degrade import degrade_uint8
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.files import write_atomic, writing
@@ -217,8 +217,12 @@ class DatasetWriter:
         """Say whether the clip is already there, whole."""
         return (self._rows / f"{clip_id}.json").exists()
 
-    def add(self, info: ClipInfo, hr: np.ndarray) -> None:
-        """Write one clip (uint8 RGB [T, size, size, 3]) and its LR frames."""
+    def add(self, info: ClipInfo, hr: np.ndarray, *, linked: Path | None = None) -> None:
+        """Write one clip (uint8 RGB [T, size, size, 3]) and its LR frames.
+
+        `linked` is a folder that holds exactly these HR frames already: they are hard-linked from
+        there (copied where that is impossible) instead of written again.
+        """
         expected = (info.frames, self.meta.size, self.meta.size, 3)
         if hr.shape != expected or hr.dtype != np.uint8:
             raise DataError(
@@ -227,7 +231,10 @@ class DatasetWriter:
         lr = degrade_uint8(hr, self.meta.degradation)
         temporary = self._rows / f"tmp-{info.clip}"
         shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
-        write_frames(temporary / "hr", hr)
+        if linked is None:
+            write_frames(temporary / "hr", hr)
+        else:
+            link_frames(linked, temporary / "hr", info.frames)
         write_frames(temporary / "lr", lr)
         with writing(self.root):
             for kind in ("hr", "lr"):

@@ -1,0 +1,85 @@
+"""The same HR frames under another degradation: a second dataset, without the videos.
+
+Experiments about the degradation alone need two datasets that differ in nothing else: clips,
+splits, frames and landmarks are the same, the HR files are the very same files.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
+from fvsr_bench.errors import DataError, UsageError, unknown
+from fvsr_bench.spec import DEGRADATIONS
+
+Progress = Callable[[str, int, int], None]  # clip, clips done, clips in all
+
+
+def redegrade(
+    dataset: Dataset, degradation: str, out: Path, progress: Progress | None = None
+) -> Dataset:
+    """Write a dataset into `out` with the HR frames of another and new LR frames; resumes.
+
+    `degradation` is bi, bd15 or bd16. HR frames are hard-linked. Returns the new dataset, or the
+    one that is already there. Raises UsageError when `out` is the dataset itself or another one.
+    """
+    if degradation not in DEGRADATIONS:
+        raise unknown("degradation", degradation, DEGRADATIONS)
+    if out.resolve() == dataset.root.resolve():
+        raise UsageError(f"{out} is the dataset itself; choose another folder with --out")
+    meta = _meta(dataset, degradation)
+    if (out / "dataset.json").exists():
+        return _same_or_error(out, meta)
+    writer = DatasetWriter(out, meta)
+    clips = dataset.clip_ids()
+    for done, clip_id in enumerate(clips):
+        if progress:
+            progress(clip_id, done, len(clips))
+        if not writer.has(clip_id):
+            folder = dataset.root / "hr" / clip_id
+            writer.add(_info(dataset.row(clip_id)), dataset.load(clip_id).hr, linked=folder)
+    if progress:
+        progress("done", len(clips), len(clips))
+    return writer.finish(skipped=_skipped(dataset))
+
+
+def _meta(dataset: Dataset, degradation: str) -> DatasetMeta:
+    base = dataset.name.removesuffix(f"-{dataset.degradation.name}")
+    return dataclasses.replace(
+        dataset.meta,
+        name=f"{base}-{degradation}",
+        degradation=DEGRADATIONS[degradation],
+        settings={**dataset.meta.settings, "degradation": degradation, "redegraded": dataset.id},
+    )
+
+
+def _same_or_error(out: Path, meta: DatasetMeta) -> Dataset:
+    there = open_dataset(out)
+    old, new = there.meta.settings.get("redegraded"), meta.settings["redegraded"]
+    if old != new or there.degradation != meta.degradation:
+        raise UsageError(
+            f"{out} already holds dataset '{there.name}' ({there.degradation.name}); choose "
+            "another --out or delete it"
+        )
+    return there
+
+
+def _info(row: Any) -> ClipInfo:
+    values = {f.name: row[f.name] for f in dataclasses.fields(ClipInfo) if f.name in row}
+    for name in ("boxes", "landmarks"):
+        values[name] = json.loads(values[name])
+    for name in ("first_frame", "frames"):
+        values[name] = int(values[name])
+    return ClipInfo(**{**values, "fps": float(values["fps"])})
+
+
+def _skipped(dataset: Dataset) -> list[dict[str, Any]]:
+    try:
+        table = pd.read_csv(dataset.root / "skipped.csv", dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {dataset.root / 'skipped.csv'} ({error})") from error
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
