@@ -27,7 +27,14 @@ from fvsr_bench.data.crop import crop_boxes, cut, to_crop
 from fvsr_bench.data.scan import FaceScanner, Sequence, Skip
 from fvsr_bench.data.splits import PAPER_COUNTS, assign
 from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
-from fvsr_bench.data.video import Frame, count_frames, find_videos, nominal_rate, read_video
+from fvsr_bench.data.video import (
+    Frame,
+    VideoError,
+    count_frames,
+    find_videos,
+    nominal_rate,
+    read_video,
+)
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.faces.detector import FaceDetector
 from fvsr_bench.files import write_atomic
@@ -200,11 +207,15 @@ def _read_subjects(path: Path) -> dict[str, str]:
 
 def _claim(state: Path, settings: Mapping[str, Any]) -> None:
     """Note what this folder is being made from; refuse one begun from something else."""
-    note = state / "settings"
+    note, out = state / "settings", state.parents[1]
     mark = digest(dict(settings))
+    if not note.exists() and out.is_dir() and any(out.iterdir()):
+        raise DataError(
+            f"{out} is not empty and holds no dataset. Choose a new or an empty folder for --out."
+        )
     if note.exists() and note.read_text() != mark:
         raise DataError(
-            f"{state.parents[1]} holds a half-made dataset of other videos or options. "
+            f"{out} holds a half-made dataset of other videos or options. "
             "Choose another --out, or delete that folder."
         )
     write_atomic(note, mark)
@@ -303,12 +314,8 @@ def _scan(
                 if last + 1 < expected:
                     progress(expected - last - 1)
                 break
-    except DataError as error:
-        if str(error).startswith("cannot write"):
-            raise
-        left_out.append(Skip(first=0, last=-1, reason=str(error)))
-    except (OSError, ValueError, IndexError) as error:
-        left_out.append(Skip(first=0, last=-1, reason=f"cannot be read ({error})"))
+    except VideoError as error:
+        left_out.append(Skip(first=last + 1, last=last, reason=str(error)))
     if last < 0 and not left_out:
         left_out.append(Skip(first=0, last=-1, reason="no frame could be decoded"))
     return [

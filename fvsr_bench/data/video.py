@@ -20,6 +20,10 @@ _THUMB = (48, 48)  # px: what cuts are looked for on
 _CUT = (24.0, 10.0, 5.0)  # grey levels: surely a cut; least for a cut; times the usual difference
 
 
+class VideoError(DataError):
+    """A video cannot be read; says why, without naming it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """One decoded frame; `breaks` says why it does not continue the one before (None: it does)."""
@@ -80,15 +84,16 @@ def read_video(path: Path) -> Iterator[Frame]:
 
     Frames are turned as the rotation metadata says; grey and other pixel formats become RGB. A
     frame after a scene cut, a pause, a change of size or undecodable data carries the reason.
-    Raises DataError if the file cannot be opened or has no video; a file that ends early just ends.
+    Raises VideoError if the file cannot be opened, has no video, or has pixels of an unknown kind;
+    a file that ends early just ends.
     """
     try:
         container = av.open(str(path))
     except (FFmpegError, OSError) as error:
-        raise DataError(f"cannot be opened ({_reason(error)})") from error
+        raise VideoError(f"cannot be opened ({_reason(error)})") from error
     with container:
         if not container.streams.video:
-            raise DataError("has no video stream")
+            raise VideoError("has no video stream")
         container.streams.video[0].thread_type = "AUTO"
         breaks = _Breaks()
         for index, (frame, damaged) in enumerate(_decode(container)):
@@ -119,7 +124,10 @@ def _decode(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFr
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    rgb = frame.to_ndarray(format="rgb24")
+    try:
+        rgb = frame.to_ndarray(format="rgb24")
+    except (FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"has frames that cannot be shown as RGB ({_reason(error)})") from error
     quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
     return np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb
 
