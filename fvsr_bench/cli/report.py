@@ -211,3 +211,133 @@ def plot_per_frame(
         path = (out or results) / name
         write_atomic(path, content)
         say(str(path))
+
+
+CLIP = typer.Option(None, "--clip", help="Clips to draw, with commas.  [default: those kept]")
+
+
+@plot.command("fig1")
+def plot_fig1(
+    results: Path = RESULTS,
+    clip: str | None = CLIP,
+    dataset: Path | None = DATASET,
+    protocol: str = PROTOCOL,
+    out: Path | None = OUT,
+    private: bool = PRIVATE,
+) -> None:
+    """Draw Fig. 1: LR, ours and ground truth over six consecutive frames; PNG and PDF.
+
+    Example:
+
+      fvsr-bench plot fig1 --results results/demo --clip median
+    """
+    draw_pictures("fig1", results, clip, dataset, protocol, out, private)
+
+
+@plot.command("fig6")
+def plot_fig6(
+    results: Path = RESULTS,
+    clip: str | None = CLIP,
+    dataset: Path | None = DATASET,
+    protocol: str = PROTOCOL,
+    out: Path | None = OUT,
+    private: bool = PRIVATE,
+) -> None:
+    """Draw Fig. 6: three faces by every method, eyes and mouth enlarged; PNG and PDF.
+
+    Example:
+
+      fvsr-bench plot fig6 --results results/demo --clip worst,median,best
+    """
+    draw_pictures("fig6", results, clip, dataset, protocol, out, private)
+
+
+@plot.command("fig7")
+def plot_fig7(
+    results: Path = RESULTS,
+    clip: str | None = CLIP,
+    dataset: Path | None = DATASET,
+    protocol: str = PROTOCOL,
+    out: Path | None = OUT,
+    private: bool = PRIVATE,
+) -> None:
+    """Draw Fig. 7: six consecutive frames by every method, eyes and mouth enlarged; PNG and PDF.
+
+    Example:
+
+      fvsr-bench plot fig7 --results results/demo --clip worst
+    """
+    draw_pictures("fig7", results, clip, dataset, protocol, out, private)
+
+
+@plot.command("fig8")
+def plot_fig8(
+    results: Path = RESULTS,
+    clip: str | None = CLIP,
+    dataset: Path | None = DATASET,
+    protocol: str = PROTOCOL,
+    out: Path | None = OUT,
+    private: bool = PRIVATE,
+) -> None:
+    """Draw Fig. 8: one face by the whole network and by its ablations; PNG and PDF.
+
+    Example:
+
+      fvsr-bench plot fig8 --results results/faceclips --dataset data/faceclips --clip median
+    """
+    draw_pictures("fig8", results, clip, dataset, protocol, out, private)
+
+
+def draw_pictures(
+    name: str,
+    results: Path,
+    clip: str | None,
+    dataset: Path | None,
+    protocol: str,
+    out: Path | None,
+    private: bool,
+) -> None:
+    """Draw one of the paper's pictures; frames of clips that are not kept are made first."""
+    from fvsr_bench.files import write_atomic
+    from fvsr_bench.protocols import protocol as find_protocol
+    from fvsr_bench.report import load_results
+    from fvsr_bench.report.choose import choose, ranking
+    from fvsr_bench.report.pictures import Source, render_pictures
+    from fvsr_bench.strips import read_clip, read_shown
+
+    chosen, loaded = find_protocol(protocol), load_results(results)
+    kept = read_shown(results)
+    if clip is not None:
+        ranked = ranking(loaded, chosen)
+        found = choose(ranked, clip)
+        if any(read_clip(results, name) is None for name in found):
+            found = choose(ranked, clip, make_frames(loaded, chosen, clip, dataset, private))
+        kept = [c for c in (read_clip(results, name) for name in found) if c is not None]
+    for file, content in render_pictures(
+        name, Source(results=loaded, protocol=chosen, clips=kept)
+    ).items():
+        path = (out or results) / file
+        write_atomic(path, content)
+        say(str(path))
+
+
+def make_frames(
+    results: "Results",
+    protocol: "EvalProtocol",
+    words: str,
+    dataset: Path | None,
+    private: bool,
+) -> list[str]:
+    """Make the missing frames of some clips; returns the clips that may be shown."""
+    from fvsr_bench.evaluate.frames import keep_frames, showable
+    from fvsr_bench.report.choose import choose, ranking
+
+    setting = find_setting(results, protocol, dataset)
+    ranked = ranking(results, protocol)
+    able = showable(setting.dataset, ranked, private=private)
+    clips = {clip: able[clip] for clip in choose(ranked, words, able)}
+    with progress_bar("frames to draw") as tick:
+        notes = keep_frames(results.root, clips, results.complete, setting, {}, tick)
+    for note in notes:
+        typer.echo(note, err=True)
+    return list(able)
