@@ -59,6 +59,7 @@ class About:
     origin: str = ""  # of the weights
     trained_for: str = ""  # degradation/phase of the weights' card
     steps: int = 0
+    losses: str = ""  # terms of the training, e.g. "flow+mse"; "" = no training, or unknown
     mismatch: str = ""  # why the weights do not fit the data, when evaluated nevertheless
 
 

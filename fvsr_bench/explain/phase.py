@@ -1,0 +1,100 @@
+"""Run the phase experiment: the same weights on LR frames of both decimation phases.
+
+Two datasets that differ in nothing but the LR frames; bicubic, VESPCN, FRVSR and TecoGAN with
+weights made for either; every mismatch evaluated on purpose, and marked as one in every table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fvsr_bench import registry
+from fvsr_bench.data.redegrade import redegrade
+from fvsr_bench.data.store import Dataset
+from fvsr_bench.errors import FvsrError, UsageError
+from fvsr_bench.evaluate import evaluate
+from fvsr_bench.evaluate.plan import Job, Setting, choose_clips
+from fvsr_bench.explain.finding import Finding, find
+from fvsr_bench.report.results import load_results
+from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
+
+METHODS = ("frvsr", "tecogan")  # both are recurrent, and both were released for BD frames
+REFERENCE = "vespcn"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the experiment needs and has."""
+
+    jobs: tuple[Job, ...]
+    missing: tuple[str, ...]  # one command per network that has to be trained first
+
+
+def plan_phase(data: str, twin: str, blurred: str = "bd15") -> Plan:
+    """List the jobs whose weights exist, and the commands that train the others."""
+    jobs, missing = [Job(method="bicubic")], []
+    for method, tag, folder in (
+        (REFERENCE, "bi", data),
+        *((name, "bi", data) for name in METHODS),
+        *((name, blurred, twin) for name in METHODS),
+    ):
+        if _has(method, tag):
+            jobs.append(Job(method=method, weights=tag))
+        else:
+            missing.append(f"fvsr-bench train {method} --data {folder} --tag {tag}")
+    return Plan(jobs=tuple(jobs), missing=tuple(missing))
+
+
+def _has(method: str, tag: str) -> bool:
+    try:
+        return tag in registry.weights_tags(method)
+    except FvsrError:
+        return False
+
+
+def twin_folder(dataset: Dataset, blurred: str, where: Path | None) -> Path:
+    """Return where the dataset with blurred LR frames lies: beside the other unless said so."""
+    if dataset.degradation.name != "bi":
+        raise UsageError(
+            f"{dataset.root} has LR frames by {dataset.degradation.name}; give the one made by bi"
+        )
+    return where or dataset.root.with_name(f"{dataset.root.name}-{blurred}")
+
+
+def run_phase(
+    dataset: Dataset,
+    twin: Dataset,
+    jobs: tuple[Job, ...],
+    out: Path,
+    *,
+    split: str = "test",
+    limit: int = 0,
+    device: str = "cpu",
+    protocol: EvalProtocol = FAPN_PROTOCOL,
+    progress: Progress | None = None,
+) -> Finding:
+    """Evaluate all jobs on both datasets into OUT/bi and OUT/bd15; skips what is there."""
+    for data in (dataset, twin):
+        setting = Setting(
+            dataset=data,
+            clips=choose_clips(data, split, limit),
+            split=split,
+            protocol=protocol,
+            device=device,
+            allow_mismatch=True,
+        )
+        evaluate(jobs, setting, out / data.degradation.name, progress)
+    return read_phase(out, twin.degradation.name, protocol)
+
+
+def read_phase(out: Path, blurred: str, protocol: EvalProtocol = FAPN_PROTOCOL) -> Finding:
+    """Compute the finding from stored records alone."""
+    return find({name: load_results(out / name) for name in ("bi", blurred)}, protocol)
+
+
+def make_twin(
+    dataset: Dataset, blurred: str, folder: Path, progress: Progress | None = None
+) -> Dataset:
+    """Make or reopen the dataset with the same HR frames and blurred, decimated LR frames."""
+    return redegrade(dataset, blurred, folder, progress)

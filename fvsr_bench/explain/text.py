@@ -1,0 +1,108 @@
+"""The phase finding as Markdown and as a figure. Same records, same bytes."""
+
+import math
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from fvsr_bench.explain.finding import NEAR, PAPER, Finding, Level, Test
+from fvsr_bench.report.figures import STYLE
+from fvsr_bench.report.text import md_table
+from fvsr_bench.statistics import Estimate
+
+
+def gap_text(e: Estimate | None) -> str:
+    """Print a gap in dB with its interval."""
+    return "not measured" if e is None else f"{e.mean:+.2f} dB [{e.low:+.2f}, {e.high:+.2f}]"
+
+
+def sentence(test: Test) -> str:
+    """Say in one line what the experiment says about one method."""
+    paper = f"the paper prints it {test.paper_gap:+.2f} dB from VESPCN"
+    if test.gap is None:
+        return f"{test.title}: not tested ({'; '.join(test.missing)} missing); {paper}"
+    meaning = {
+        "supported": f"hypothesis supported: within {NEAR:g} dB of the paper's gap",
+        "too small": "the mismatch alone does not explain the paper's number",
+        "too large": "the mismatch would put it even lower than the paper does",
+        "not resolved": "not resolved by this data",
+    }[test.answer]
+    matched = f", {gap_text(test.matched_gap)} with matched weights" if test.matched_gap else ""
+    return (
+        f"{test.title}: {meaning}. Weights made for BD frames, fed BI frames, stand "
+        f"{gap_text(test.gap)} from VESPCN here{matched}; {paper}"
+    )
+
+
+def markdown(finding: Finding, missing: tuple[str, ...] = ()) -> str:
+    """Render the finding: the hypothesis, its tests, all levels, and what is missing."""
+    head = ["Method", "weights", "made for", "LR frames", "", "PSNR, dB", "SSIM", "paper", "shift"]
+    body = [_level_cells(level) for level in finding.levels]
+    lines = [
+        "# Does a wrong decimation phase explain FRVSR and TecoGAN in the paper's Table 2?",
+        "",
+        "Hypothesis: weights made for LR frames that keep pixel 0 of every 4x4 block (BD) were fed "
+        "LR frames that take its centre (BI), which displaces the output by 1.5 px.",
+        "",
+        *(f"- {sentence(test)}." for test in finding.tests),
+        "",
+        *md_table([*head, "PSNR without shift"], body),
+        "",
+        f"- {finding.note}.",
+        "- Levels belong to the data; what is compared with the paper is the gap to VESPCN, clip "
+        "by clip, 95 % bootstrap intervals over clips with whole subjects resampled. A result "
+        "that supports the hypothesis does not prove what the authors did.",
+    ]
+    if missing:
+        lines += ["", "Not trained yet, so not evaluated; these commands make them:", ""]
+        lines += [f"    {command}" for command in missing]
+    return "\n".join([*lines, ""])
+
+
+def _level_cells(level: Level) -> list[str]:
+    m, paper = level.manifest, PAPER.get(level.manifest.model)
+    word = "matched" if level.matched else "mismatched"
+    shift = f"{level.shift.dx:+.2f}, {level.shift.dy:+.2f} px" if level.shift else "–"
+    without = level.psnr.mean + level.psnr_gain
+    return [
+        m.about.title,
+        m.weights,
+        level.trained or "–",
+        level.data,
+        word,
+        f"{level.psnr.mean:.2f} ± {level.psnr.half_width:.2f}",
+        f"{level.ssim.mean:.3f}",
+        f"{paper[0]:.2f} / {paper[1]:.3f}" if paper else "–",
+        shift,
+        "–" if math.isnan(without) else f"{without:.2f}",
+    ]
+
+
+def figure(finding: Finding) -> Figure:
+    """Draw PSNR per method and weights on BI frames, with the paper's numbers as lines."""
+    shown = [level for level in finding.levels if level.data == "bi"]
+    names = [f"{x.manifest.about.title}\n{x.trained or 'no weights'}" for x in shown]
+    colours = sns.color_palette("colorblind", 4)
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(figsize=(1.4 + 1.25 * len(shown), 4.0), layout="constrained")
+        for k, level in enumerate(shown):
+            e = level.psnr
+            colour = colours[0] if level.matched else colours[1]
+            axes.bar(k, e.mean, 0.62, color=colour, hatch="" if level.matched else "//")
+            axes.errorbar(k, e.mean, [[e.mean - e.low], [e.high - e.mean]], color="0.2", capsize=3)
+            axes.annotate(
+                f"{e.mean:.2f}", (k, e.high), (0, 4), textcoords="offset points", ha="center"
+            )
+            if paper := PAPER.get(level.manifest.model):
+                axes.plot([k - 0.4, k + 0.4], [paper[0]] * 2, color="black", linewidth=2)
+        axes.bar(0, 0, 0, color=colours[0], label="weights made for these frames, or none")
+        axes.bar(0, 0, 0, color=colours[1], hatch="//", label="weights made for the other phase")
+        axes.plot([], [], color="black", linewidth=2, label="printed by the paper (other data)")
+        low = min([x.psnr.low for x in shown] + [p for p, _ in PAPER.values()])
+        axes.set(ylabel="PSNR (dB)", ylim=(math.floor(low) - 1, None))
+        axes.set_xticks(range(len(shown)), names)
+        axes.set_title("LR frames by BI: the wrong phase costs dB", pad=44)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
+        sns.despine(fig)
+    return fig
