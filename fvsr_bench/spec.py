@@ -151,6 +151,8 @@ class ModelSpec:
     )  # other sizes: tag -> options
     published: Mapping[str, Published] = field(default_factory=dict)  # "psnr" | "ssim" | "face"
     layouts: tuple[str, ...] = ()  # other people's weights that `weights convert` reads for it
+    # other tables of the method's paper: title -> variant -> metric -> number
+    printed: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     hidden: bool = False  # left out of `--models all` (test methods)
 
 

@@ -21,6 +21,7 @@ PARTS: tuple[tuple[str, str | None], ...] = (
     ("report", None),
     ("data", "data"),
     ("train", None),
+    ("ablate", None),
     ("weights", "weights"),
     ("claims", None),
     ("compare", None),

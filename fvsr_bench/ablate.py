@@ -1,0 +1,127 @@
+"""Component names -> variants of a method: which networks a table of ablations needs."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fvsr_bench.errors import UsageError, WeightsError, unknown
+from fvsr_bench.evaluate.plan import Job
+from fvsr_bench.recipes import choose_recipe, variant
+from fvsr_bench.registry import find_weights, load_card, load_spec, weights_tags
+from fvsr_bench.train import TrainJob
+
+LOSS_CELLS = ("gan", "vgg", "face")  # beside "full", which is trained with the default losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One network of an ablation: the whole method without some parts, or with another loss."""
+
+    method: str
+    variant: str  # "full", "no-nic", "no-fsrc-no-nic", "loss-face", …
+    without: tuple[str, ...] = ()
+    recipe: str = "default"
+
+    @property
+    def tag(self) -> str:
+        """Name the cell's weights: `bi`, `bi-no-nic`, `bi-loss-face`."""
+        return "bi" if self.variant == "full" else f"bi-{self.variant}"
+
+    def command(self, data: str) -> str:
+        """Return the command that trains this cell."""
+        parts = [f"fvsr-bench train {self.method} --data {data}"]
+        if self.without:
+            parts.append(f"--without {','.join(self.without)}")
+        if self.recipe != "default":
+            parts.append(f"--recipe {self.recipe}")
+        return " ".join([*parts, f"--tag {self.tag}"])
+
+    def job(self) -> Job:
+        """Return what an evaluation of this cell is made from."""
+        return Job(method=self.method, variant=self.variant, weights=self.tag)
+
+    def train_job(self, steps: int = 0, seed: int = 0) -> TrainJob:
+        """Return what a training of this cell is made from."""
+        spec = load_spec(self.method)
+        _, options = variant(spec, self.without)
+        recipe, changes = choose_recipe(spec, self.recipe, steps)
+        return TrainJob(
+            method=self.method,
+            tag=self.tag,
+            options={**options, **changes},
+            recipe=recipe,
+            seed=seed,
+        )
+
+
+def expand(method: str, words: Sequence[str]) -> list[Cell]:
+    """Return the cells of an ablation, the whole method first.
+
+    Component names give all combinations of leaving them out (2^n cells); the word "loss" alone
+    gives one cell per loss. Raises UsageError for a part that the method does not declare.
+    """
+    spec = load_spec(method)
+    if not words:
+        raise UsageError(
+            f"nothing to ablate; {spec.title} declares: {', '.join([*spec.ablations, 'loss'])}."
+        )
+    full = Cell(method=method, variant="full")
+    if "loss" in words:
+        if len(set(words)) > 1:
+            raise UsageError("'loss' is an ablation of its own: run `fvsr-bench ablate loss`.")
+        cells = [Cell(method=method, variant=f"loss-{loss}", recipe=loss) for loss in LOSS_CELLS]
+        return [full, *cells]
+    for word in words:
+        if word not in spec.ablations:
+            raise unknown(f"component of {spec.title}", word, [*spec.ablations, "loss"])
+    parts = sorted(set(words))
+    chosen = [c for n in range(1, len(parts) + 1) for c in itertools.combinations(parts, n)]
+    return [
+        full,
+        *(
+            Cell(method=method, variant="-".join(f"no-{part}" for part in combo), without=combo)
+            for combo in chosen
+        ),
+    ]
+
+
+def missing(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells whose weights are not there."""
+    lacking = []
+    for cell in cells:
+        try:
+            find_weights(cell.method, cell.tag)
+        except WeightsError:
+            lacking.append(cell)
+    return lacking
+
+
+def estimated_minutes(cell: Cell) -> float | None:
+    """Estimate a cell's training time from the cards of the method's other networks, in minutes.
+
+    None if none was trained here. Crops are scaled up to whole frames.
+    """
+    for tag in weights_tags(cell.method):
+        card = load_card(cell.method, tag)
+        steps, patch = int(card.recipe.get("steps", 0)), int(card.recipe.get("patch", 0))
+        if steps and card.minutes:
+            share = (patch / 40) ** 2 if patch else 1.0
+            return card.minutes / steps / share * cell.train_job().recipe.steps
+    return None
+
+
+def explain_missing(cells: Sequence[Cell], data: str) -> list[str]:
+    """Return one line per missing network: which, the command that trains it, and how long."""
+    lines = []
+    for cell in cells:
+        minutes = estimated_minutes(cell)
+        time = f"about {minutes:.0f} min on the machine of its siblings" if minutes else "unknown"
+        lines.append(f"{cell.method}/{cell.tag} is missing: {cell.command(data)}  (time: {time})")
+    return lines
+
+
+def table_name(words: Sequence[str]) -> str:
+    """Name the files of an ablation: the paper's own two are table3 and table4."""
+    if set(words) == {"nic", "fsrc"}:
+        return "table3"
+    return "table4" if "loss" in words else "ablation-" + "-".join(sorted(set(words)))

@@ -1,0 +1,136 @@
+"""Tables 3 and 4: variants of one method, each compared with the whole one, paired by clip."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from fvsr_bench.manifest import RunManifest
+from fvsr_bench.records import clip_values
+from fvsr_bench.report.figures import STYLE
+from fvsr_bench.report.results import Results
+from fvsr_bench.report.tables import METRICS, Metric, describe_protocol
+from fvsr_bench.report.text import md_table, number, plus_minus
+from fvsr_bench.spec import EvalProtocol
+from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
+
+Printed = Mapping[str, Mapping[str, float]]  # variant -> metric -> the paper's number
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationCell:
+    """One metric of one variant."""
+
+    variant: str
+    metric: Metric
+    paper: float | None
+    ours: Estimate
+    to_full: Estimate | None  # ours minus the whole method's, paired by clip; None for itself
+
+
+def ablation_cells(
+    results: Results,
+    protocol: EvalProtocol,
+    runs: Mapping[str, RunManifest],
+    printed: Printed,
+) -> list[AblationCell]:
+    """Compute every cell of an ablation; `runs` maps variant -> its complete run, "full" first."""
+    cells = []
+    for metric in METRICS:
+        table = clip_values(results.records, metric.name, protocol)
+        values = {v: table[run.run_id].to_numpy(np.float64) for v, run in runs.items()}
+        for variant, mine in values.items():
+            apart = variant != "full" and "full" in values
+            cells.append(
+                AblationCell(
+                    variant=variant,
+                    metric=metric,
+                    paper=printed.get(variant, {}).get(metric.name),
+                    ours=bootstrap_mean(mine),
+                    to_full=paired_difference(mine, values["full"]) if apart else None,
+                )
+            )
+    return cells
+
+
+def ablation_markdown(
+    cells: Sequence[AblationCell], caption: str, lacking: Sequence[str], protocol: EvalProtocol
+) -> str:
+    """Render the cells: paper | ours | difference to the whole method with its interval."""
+    head = ["Variant"]
+    for metric in METRICS:
+        arrow = "↑" if metric.higher_is_better else "↓"
+        head += [f"{metric.title} {arrow} paper", "ours", "to full"]
+    body = []
+    for variant in dict.fromkeys(cell.variant for cell in cells):
+        row = [variant]
+        for cell in cells:
+            if cell.variant == variant:
+                digits = cell.metric.digits
+                row += [
+                    number(cell.paper, digits),
+                    plus_minus(cell.ours, digits),
+                    _interval(cell.to_full, digits + 1),
+                ]
+        body.append(row)
+    body += [[name, *["–"] * (len(head) - 1)] for name in lacking]
+    notes = [
+        f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
+        "To full: mean difference to the whole method with its 95 % interval, paired by clip.",
+        *(f"{name}: no weights." for name in lacking),
+    ]
+    lines = [f"**{caption}**", "", *md_table(head, body), "", *(f"- {note}" for note in notes), ""]
+    return "\n".join(lines)
+
+
+def _interval(estimate: Estimate | None, digits: int) -> str:
+    if estimate is None:
+        return "–"
+    low, high = f"{estimate.low:+.{digits}f}", f"{estimate.high:+.{digits}f}"
+    return f"{estimate.mean:+.{digits}f} [{low}, {high}]"
+
+
+def ablation_csv(cells: Sequence[AblationCell]) -> str:
+    """Render the cells as CSV, one row per variant x metric."""
+    rows = [
+        {
+            "variant": cell.variant,
+            "metric": cell.metric.name,
+            "paper": cell.paper,
+            "ours": cell.ours.mean,
+            "low": cell.ours.low,
+            "high": cell.ours.high,
+            "to_full": cell.to_full.mean if cell.to_full else None,
+            "to_full_low": cell.to_full.low if cell.to_full else None,
+            "to_full_high": cell.to_full.high if cell.to_full else None,
+            "clips": cell.ours.clips,
+        }
+        for cell in cells
+    ]
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6f")
+
+
+def ablation_figure(cells: Sequence[AblationCell], caption: str) -> bytes:
+    """Draw the paired differences to the whole method as bars with their intervals (PNG)."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(METRICS), figsize=(9, 3), layout="constrained")
+        for axis, metric in zip(axes, METRICS, strict=True):
+            mine = [c for c in cells if c.metric == metric and c.to_full is not None]
+            names = [c.variant for c in mine]
+            means = [c.to_full.mean for c in mine if c.to_full]
+            low = [c.to_full.mean - c.to_full.low for c in mine if c.to_full]
+            high = [c.to_full.high - c.to_full.mean for c in mine if c.to_full]
+            axis.barh(names, means, xerr=[low, high], color="#0072B2", capsize=3, height=0.6)
+            axis.axvline(0, color="black", linewidth=0.8)
+            better = "right" if metric.higher_is_better else "left"
+            axis.set_title(metric.title)
+            axis.set_xlabel(f"difference to full (better: {better})")
+            axis.tick_params(axis="y", labelleft=axis is axes[0])
+        figure.suptitle(caption, fontsize=11)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
+        plt.close(figure)
+    return picture.getvalue()
