@@ -145,6 +145,10 @@ def finish_run(
         print_table(table)
         for name in outcome.replaced:
             say(f"replaced the older run {name}")
+        shown_ids = {m.run_id for m in results.manifests}
+        for m in outcome.manifests:
+            if m.run_id not in shown_ids:
+                say(f"{m.about.title}: {m.reason} (the table keeps its older numbers)")
         if outcome.ran == 0 and results.complete:
             say("nothing to do: every record was there already")
         print_paths(out, paths)

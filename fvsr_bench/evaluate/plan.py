@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fvsr_bench import registry
 from fvsr_bench.data.store import Dataset
@@ -135,13 +137,20 @@ def plan(job: Job, setting: Setting) -> RunManifest:
             reason = f"no weights: run `fvsr-bench train {name} --data DIR`"
             return _refusal(job, setting, about, "no-weights", reason)
         return _refusal(job, setting, about, "failed", str(error))
+    if reason := wrong_scale(card, setting.dataset):
+        return _refusal(job, setting, about, "refused", reason)
     about = dataclasses.replace(
         about,
         origin=card.origin,
         trained_for=f"{card.degradation}/{card.phase}",
         steps=card.steps,
+        losses="+".join(sorted(card.recipe.get("losses") or ())),
         mismatch=mismatch(card, setting.dataset),
     )
+    parts = switched_off(spec, card.options)
+    if parts and job.variant == "full":  # the paper's numbers are those of the whole network
+        title = " ".join([about.title, *(f"−{part}" for part in parts)])
+        about = dataclasses.replace(about, title=title, published={})
     if about.mismatch and not setting.allow_mismatch:
         reason = f"{about.mismatch}; to evaluate it nevertheless: --allow-mismatch"
         return _refusal(job, setting, about, "refused", reason)
@@ -168,6 +177,15 @@ def describe(spec: ModelSpec) -> About:
     )
 
 
+def switched_off(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:
+    """List the ablations that a network built with `options` is."""
+    return sorted(
+        name
+        for name, changes in spec.ablations.items()
+        if changes and all(key in options and options[key] == changes[key] for key in changes)
+    )
+
+
 def mismatch(card: ModelCard, dataset: Dataset) -> str:
     """Say how the LR frames of the weights' training differ from the dataset's; "" = they fit."""
     data = dataset.degradation
@@ -177,6 +195,14 @@ def mismatch(card: ModelCard, dataset: Dataset) -> str:
         f"weights '{card.tag}' were trained for {card.degradation} ({card.phase} phase), but the "
         f"dataset's LR frames are {data.name} ({data.phase} phase)"
     )
+
+
+def wrong_scale(card: ModelCard, dataset: Dataset) -> str:
+    """Say that the weights enlarge by another factor than the dataset needs; "" = the same."""
+    scale, wanted = card.options.get("scale", dataset.degradation.scale), dataset.degradation.scale
+    if scale == wanted:
+        return ""
+    return f"weights '{card.tag}' enlarge x{scale}, but the dataset's frames are x{wanted} apart"
 
 
 def source_digest(method: str) -> str:

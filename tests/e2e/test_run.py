@@ -1,5 +1,6 @@
 """`run` end to end on a tiny dataset: complete, resumable, idempotent, fair to broken methods."""
 
+import dataclasses
 import gc
 import hashlib
 import json
@@ -309,3 +310,32 @@ def test_models_counts_what_arithmetic_says():
 
     dummy = build("dummy")
     assert gmac_per_frame(dummy) == pytest.approx(40 * 40 * 27 * 48 / 1e9, rel=1e-9)
+
+
+def test_numbers_stay_when_a_later_run_cannot_be_made(cli, tiny, tmp_path, save_dummy):
+    path = save_dummy()
+    args = ("run", "-m", "bicubic,dummy", "-d", tiny, "-o", tmp_path / "out")
+    assert cli(*args).code == 0
+    path.unlink()
+    answer = cli(*args)
+    assert answer.code == 0
+    assert "Dummy: no weights" in answer.out
+    assert "keeps its older numbers" in answer.out
+    lines = (tmp_path / "out" / "table2.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith("| Dummy")]) == 2  # here and in "paired"
+
+
+def test_an_ablated_network_is_called_that(cli, tiny, tmp_path, save_dummy):
+    from fvsr_bench import registry
+
+    name, changes = next(iter(registry.load_spec("dummy").ablations.items()))
+    state = registry.build("dummy", changes).state_dict()
+    path = save_dummy("less")
+    card = dataclasses.replace(registry.read_card(path), options=dict(changes))
+    registry.save_weights(path, state, card)
+    args = ("run", "-m", "dummy,dummy@less", "-d", tiny, "-o", tmp_path / "out")
+    save_dummy()
+    assert cli(*args).code == 0
+    table = (tmp_path / "out" / "table2.md").read_text()
+    assert f"| Dummy −{name} " in table
+    assert "| Dummy " in table
