@@ -25,6 +25,8 @@ _STUDIO = (
     (112.0, -93.786, -18.214),
 )
 _STUDIO_OFFSET = (16.0, 128.0, 128.0)
+# A constant, because torch.linalg.inv cannot be exported to ONNX.
+_STUDIO_INVERSE = torch.linalg.inv(torch.tensor(_STUDIO, dtype=torch.float64) / 255).tolist()
 
 
 def quantise(x: Tensor) -> Tensor:
@@ -94,7 +96,6 @@ def rgb_to_ycbcr(rgb: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
 
 def ycbcr_to_rgb(ycbcr: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
     """Invert `rgb_to_ycbcr`; colours outside the RGB cube are not clamped."""
-    matrix = torch.linalg.inv(torch.tensor(_STUDIO, dtype=torch.float64) / 255)
-    matrix = matrix.to(dtype=ycbcr.dtype, device=ycbcr.device)
+    matrix = torch.tensor(_STUDIO_INVERSE, dtype=ycbcr.dtype, device=ycbcr.device)
     offset = torch.tensor(_STUDIO_OFFSET, dtype=ycbcr.dtype, device=ycbcr.device) / 255
     return torch.einsum("ij,...jhw->...ihw", matrix, ycbcr - offset[:, None, None])

@@ -8,19 +8,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from fvsr_bench import registry
 from fvsr_bench.errors import FvsrError
 from fvsr_bench.spec import ModelSpec
+from fvsr_bench.speed import measure_speed
 
 SIZE = 40  # px, side of an LR frame
 FRAMES = 5  # counted together, so that what a clip's first frame saves or adds hardly shows
 
 
-def describe_methods() -> list[dict[str, Any]]:
-    """Describe every method that does not hide itself; one that fails says why under "reason"."""
+def describe_methods(*, speed: bool = False) -> list[dict[str, Any]]:
+    """Describe every method that does not hide itself; one that fails says why under "reason".
+
+    `speed` adds ms per face and frame when streaming on this machine, in float32 and bfloat16.
+    """
     rows = []
     for name in registry.methods():
         try:
             spec = registry.load_spec(name)
             if not spec.hidden:
-                rows.append(_describe(name, spec))
+                rows.append(_describe(name, spec) | (_speed(name) if speed else {}))
         except FvsrError as error:
             rows.append({"method": name, "reason": str(error)})
     return rows
@@ -43,6 +47,11 @@ def _describe(name: str, spec: ModelSpec) -> dict[str, Any]:
         "ablations": sorted(spec.ablations),
         "reason": "",
     }
+
+
+def _speed(name: str) -> dict[str, float | None]:
+    speed = measure_speed(name)
+    return {"fp32_ms": speed.fp32, "bf16_ms": speed.bf16}
 
 
 def _origin(name: str, tags: list[str]) -> str:

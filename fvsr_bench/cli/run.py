@@ -160,16 +160,23 @@ def finish_run(
 
 
 @app.command("models")
-def models_command(as_json: bool = JSON) -> None:
+def models_command(
+    speed: bool = typer.Option(
+        False, "--speed", help="Also measure ms per face and frame when streaming, here and now."
+    ),
+    as_json: bool = JSON,
+) -> None:
     """List the methods: parameters, GMAC per 40x40 frame, look-ahead, weights, origin, licence.
 
-    Example:
+    Examples:
 
       fvsr-bench models --json
+
+      fvsr-bench models --speed
     """
     from fvsr_bench.cli.models import describe_methods
 
-    rows = describe_methods()
+    rows = describe_methods(speed=speed)
     if as_json:
         print_json(rows)
         return
@@ -177,8 +184,9 @@ def models_command(as_json: bool = JSON) -> None:
 
     table = RichTable(box=box(), title="Methods", title_justify="left")
     names = ("method", "title", "parameters", "GMAC/frame", "look-ahead", "weights", "origin")
-    for name in (*names, "licence"):
-        right = name in ("parameters", "GMAC/frame")
+    times = ("fp32 ms", "bf16 ms") if speed else ()
+    for name in (*names, "licence", *times):
+        right = name in ("parameters", "GMAC/frame", *times)
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in rows:
         reason = row["reason"]
@@ -195,5 +203,10 @@ def models_command(as_json: bool = JSON) -> None:
             ", ".join(row["weights"]) or ("none needed" if not row["trainable"] else "none"),
             row["origin"],
             row["licence"],
+            *(_ms(row[name.replace(" ", "_")]) for name in times),
         )
     console().print(table)
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -1,0 +1,47 @@
+"""Milliseconds per face and frame of every method in streaming mode, float32 and bfloat16.
+
+    python benchmarks/streaming.py [--threads 1] [--device cpu] [--methods fapn,sofvsr]
+
+Times belong to the machine they were taken on (the least of 12 frames counts, so that other work
+disturbs little); the columns behind them are ratios within this run and travel better.
+"""
+
+import argparse
+
+import torch
+
+from fvsr_bench import registry
+from fvsr_bench.infer import choose_device
+from fvsr_bench.speed import Speed, measure_speed
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--methods", default="", help="names with commas; default: all")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = choose_device(arguments.device)
+    wanted = [name for name in arguments.methods.split(",") if name]
+    names = wanted or [n for n in registry.methods() if not registry.load_spec(n).hidden]
+    speeds = [measure_speed(name, device) for name in names]
+    fastest = min((s.fp32 for s in speeds if s.fp32 and s.method != "bicubic"), default=1.0)
+    print(f"One 40x40 face, x4, streaming; {device}, {torch.get_num_threads()} thread(s)\n")
+    print("| method | fp32 ms | bf16 ms | fp32 / bf16 | fp32 / fastest network |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for speed in speeds:
+        print(row(speed, fastest))
+
+
+def row(speed: Speed, fastest: float) -> str:
+    """Format one method."""
+    if speed.fp32 is None or speed.bf16 is None:
+        return f"| {speed.method} | – | – | – | {speed.reason} |"
+    gain, cost = speed.fp32 / speed.bf16, speed.fp32 / fastest
+    return f"| {speed.method} | {speed.fp32:.1f} | {speed.bf16:.1f} | {gain:.2f} | {cost:.1f} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""How long a method takes for one face in one frame when it streams, as `enhance` runs it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fvsr_bench import registry
+from fvsr_bench.errors import FvsrError
+from fvsr_bench.infer import Precision, step_once
+
+SIZE = 40  # px: side of the LR face
+FRAMES = 12  # the fastest of them counts: what else the machine does only ever adds time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Milliseconds per face and frame; None where the method cannot stream or fails."""
+
+    method: str
+    fp32: float | None
+    bf16: float | None
+    reason: str = ""
+
+
+def measure_speed(method: str, device: torch.device | str = "cpu") -> Speed:
+    """Time a method's streaming step on `device`, with the threads torch has; no weights needed."""
+    spec = registry.load_spec(method)
+    model = registry.build(method).eval().to(device)
+    if spec.lookahead not in (0, 1) or not hasattr(model, "step"):
+        return Speed(method=method, fp32=None, bf16=None, reason="needs the whole clip")
+    try:
+        fp32 = streaming_ms(model, spec.lookahead, precision="fp32", device=device)
+        bf16 = streaming_ms(model, spec.lookahead, precision="bf16", device=device)
+    except (FvsrError, RuntimeError) as error:
+        return Speed(method=method, fp32=None, bf16=None, reason=" ".join(str(error).split())[:120])
+    return Speed(method=method, fp32=fp32, bf16=bf16)
+
+
+@torch.inference_mode()
+def streaming_ms(
+    model: Any,
+    lookahead: int,
+    *,
+    precision: Precision,
+    device: torch.device | str = "cpu",
+    size: int = SIZE,
+    frames: int = FRAMES,
+) -> float:
+    """Return the least time of one step over `frames` frames, in ms; the first two do not count."""
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.rand(frames + 3, 1, 3, size, size, generator=generator).to(device)
+    state, times = None, []
+    for t in range(frames + 2):
+        start = time.perf_counter()
+        future = clip[t + 1] if lookahead else None
+        _, state = step_once(model, clip[t], state, future, precision)
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times[2:])
