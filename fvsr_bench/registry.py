@@ -172,6 +172,11 @@ def find_weights(method: str, weights: str | Path | None = None) -> Path:
         if beside.is_file():
             return beside
     tag = str(weights) if weights is not None else DEFAULT_TAG
+    if weights is not None and Path(tag).is_file():
+        raise WeightsError(
+            f"{tag} is no .safetensors file; if other people's program made it: "
+            f"`fvsr-bench weights convert {tag} --method {name} --out FILE.safetensors`."
+        )
     for folder in weight_folders():
         path = folder / name / f"{tag}.safetensors"
         if path.is_file():

@@ -96,11 +96,11 @@ def recognise(checkpoint: Checkpoint, layouts: Sequence[Layout]) -> Fit:
             f"{checkpoint.path} holds {other.layout.name} weights ({other.layout.code}); "
             f"use --method {' or '.join(methods)}."
         )
-    told = fits if not best.share else [f for f in fits if f.share]
+    told = [f for f in fits if f.share] or fits
     raise WeightsError(
         f"{checkpoint.path} ({checkpoint.format}) has no layout known here: "
         + ". ".join(f.explain(shapes) for f in told)
-        + "."
+        + f". All, key by key: `fvsr-bench weights show {checkpoint.path} --method METHOD`."
     )
 
 
@@ -112,22 +112,23 @@ def choose_degradation(fit_: Fit, shapes: Mapping[str, tuple[int, ...]], named: 
     layout = fit_.layout
     choice = layout.degradations(fit_.sizes)
     proof = layout.evidence(shapes)
-    seen = f" (the file has buffers that only {proof}-phase weights need)" if proof else ""
-    if not named:
-        if len(choice) > 1:
-            raise UsageError(
-                f"{layout.name} weights look the same for {' and '.join(choice)}, and give wrong "
-                f"frames on the other{seen}: say which with --degradation {'|'.join(choice)}."
-            )
-        named = choice[0]
+    proved = "|".join(name for name in choice if DEGRADATIONS[name].phase == proof)
+    if not named and len(choice) > 1:
+        advice = f"say which with --degradation {'|'.join(choice)}"
+        if proved:  # the phase is certain, the blur is not: it has to be said all the same
+            advice = f"its buffers are those of {proved}: add --degradation {proved}"
+        raise UsageError(
+            f"{layout.name} weights look alike for {' and '.join(choice)}, and one kind gives "
+            f"wrong frames on the other's LR; {advice}."
+        )
+    named = named or choice[0]
     if named not in DEGRADATIONS:
         raise unknown("degradation", named, DEGRADATIONS)
     degradation = DEGRADATIONS[named]
     if proof and degradation.phase != proof:
-        fitting = [name for name in choice if DEGRADATIONS[name].phase == proof]
         raise UsageError(
-            f"--degradation {named} ({degradation.phase} phase) contradicts the file{seen}; "
-            f"expected {' or '.join(fitting)}."
+            f"--degradation {named} ({degradation.phase} phase) contradicts the file, which has "
+            f"buffers that only {proof}-phase weights need; expected {proved}."
         )
     return degradation
 

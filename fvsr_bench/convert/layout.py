@@ -6,7 +6,7 @@ compute what the authors' code computes, and the facts that belong on the card.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from fvsr_bench.spec import Degradation
 Options = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Change = Callable[[Tensor], Tensor]
-SHOWN = 5  # names that an error lists of each kind
+SHOWN = 4  # names that an error lists of each kind
 
 
 def same(tensor: Tensor) -> Tensor:
@@ -76,17 +76,19 @@ class Fit:
     def explain(self, found: Shapes) -> str:
         """Say what was looked for and what was found."""
         wanted = [rule.theirs for rule in self.rules]
-        parts = [f"looked for {len(wanted)} tensors of {self.layout.name}: {first(wanted)}"]
-        if self.missing and self.share:
-            parts.append(f"{len(self.missing)} are missing: {first(self.missing)}")
-        if self.unexpected and self.share:
-            parts.append(f"{len(self.unexpected)} are not of it: {first(self.unexpected)}")
-        if not self.share:
-            parts.append(f"found none of them, but {len(found)} others: {first(found)}")
-        return "; ".join(parts)
+        here = len(wanted) - len(self.missing)
+        text = f"looked for the {len(wanted)} tensors of {self.layout.name} ({first(wanted)})"
+        if not here:
+            return f"{text} and found none of them; found ({len(found)}): {first(found)}"
+        text += f" and found {here}"
+        if self.missing:
+            text += f"; missing ({len(self.missing)}): {first(self.missing)}"
+        if self.unexpected:
+            text += f"; not of it ({len(self.unexpected)}): {first(self.unexpected)}"
+        return text
 
 
-def first(names: Any) -> str:
+def first(names: Iterable[str]) -> str:
     """Join the first few names; count the rest."""
     names = list(names)
     more = f", … ({len(names) - SHOWN} more)" if len(names) > SHOWN else ""

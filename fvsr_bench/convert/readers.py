@@ -5,6 +5,7 @@ torch files (zip archives and the older pickle streams, CUDA-tagged ones too) ar
 is told from the bytes, not from the file's name.
 """
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,7 +99,9 @@ def _read_torch(path: Path, kind: str) -> Any:
     if kind == "torch zip":
         _check_zip(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of odd pickle protocols; what matters is an error anyway
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError as error:
         raise WeightsError(f"{path} asks for more memory than there is.") from error
     except Exception as error:  # pickle.UnpicklingError, RuntimeError, EOFError, … by torch version

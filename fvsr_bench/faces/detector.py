@@ -154,7 +154,13 @@ def _load_net(letter: str) -> nn.Module:
     if not path.exists():
         raise DataError(f"MTCNN's weights are missing: {path}. Reinstall facenet-pytorch.")
     net: nn.Module = getattr(mtcnn, f"{letter}Net")(pretrained=False)
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # by torch version: UnpicklingError, RuntimeError, EOFError, …
+        raise DataError(
+            f"{path} does not hold MTCNN's weights ({type(error).__name__}); reinstall "
+            "facenet-pytorch."
+        ) from error
     return net.eval().requires_grad_(False)
 
 
