@@ -153,3 +153,46 @@ def save_dummy(weights_dir: Path) -> Callable[..., Path]:
         return path
 
     return save
+
+
+def pattern(seed: int, frames: int, size: int) -> np.ndarray:
+    """Return uint8 frames [T, size, size, 3]: a few drifting waves, different for every seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] / size
+    total = np.zeros((frames, size, size, 3))
+    for _ in range(6):
+        frequency, phase = rng.uniform(1, 6, 2), rng.uniform(0, 6.28, 3)
+        speed, weight = rng.uniform(-0.4, 0.4), rng.uniform(0.3, 1.0, 3)
+        for t in range(frames):
+            wave = frequency[0] * x + frequency[1] * y + speed * t
+            total[t] += weight * np.sin(6.28 * wave[..., None] + phase)
+    return np.round(255 * (0.5 + total / 10).clip(0, 1)).astype(np.uint8)
+
+
+def write_patterns(root: Path, *, frames: int = 12, size: int = 64) -> Path:
+    """Write four training clips, one validation and one test clip."""
+    from fvsr_bench.data.store import ClipInfo, DatasetMeta, DatasetWriter
+
+    meta = DatasetMeta(name="patterns", kind="faces", size=size, frames=frames)
+    writer = DatasetWriter(root, meta)
+    face = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]]) * size
+    for i, split in enumerate(("train", "train", "train", "train", "val", "test")):
+        info = ClipInfo(
+            clip=f"c{i}",
+            source=f"c{i}.avi",
+            subject=f"s{i}",
+            split=split,
+            fps=25.0,
+            first_frame=0,
+            frames=frames,
+            boxes=[[0.0, 0.0, float(size), float(size)]] * frames,
+            landmarks=[face.tolist()] * frames,
+        )
+        writer.add(info, pattern(i, frames, size))
+    return writer.finish().root
+
+
+@pytest.fixture(scope="session")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset small enough to train on: 4 + 1 + 1 clips of 12 frames, 64 px."""
+    return write_patterns(tmp_path_factory.mktemp("data") / "patterns")

@@ -1,0 +1,80 @@
+"""Ablations: names become cells, missing networks are named with their command, tables compare."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fvsr_bench.ablate import expand
+from fvsr_bench.errors import UsageError
+
+
+def test_two_components_are_the_four_cells_of_table_3() -> None:
+    cells = expand("fapn", ["nic", "fsrc"])
+    assert [cell.variant for cell in cells] == ["full", "no-fsrc", "no-nic", "no-fsrc-no-nic"]
+    assert cells[3].train_job().options == {"nic": False, "fsrc": False}
+    assert cells[3].tag == "bi-no-fsrc-no-nic"
+
+
+def test_loss_is_the_four_columns_of_table_4() -> None:
+    cells = expand("fapn", ["loss"])
+    assert [cell.variant for cell in cells] == ["full", "loss-gan", "loss-vgg", "loss-face"]
+    weights = cells[3].train_job().recipe.losses
+    assert (weights["mse"], weights["organ"], weights["face"]) == (1.0, 0.05, 0.01)
+
+
+@pytest.mark.parametrize("words", [["hr-feedback", "future-frame", "hidden-state"]])
+def test_three_components_make_eight_cells(words: list[str]) -> None:
+    assert len({cell.tag for cell in expand("fapn", words)}) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nicc"], r"unknown component of FAPN 'nicc'. Did you mean 'nic'\?"),
+        (["loss", "nic"], "an ablation of its own"),
+        ([], "nothing to ablate; FAPN declares: nic"),
+    ],
+)
+def test_what_cannot_be_ablated_is_said(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        expand("fapn", words)
+
+
+def test_missing_networks_are_named_then_trained_then_compared(
+    patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    common = ("correct", "--method", "dummy", "--dataset", patterns, "--out", tmp_path / "results")
+    answer = cli("ablate", *common)
+    assert answer.code == 1
+    assert f"fvsr-bench train dummy --data {patterns} --without correct" in answer.out
+    assert "at least two networks, 0 of 2" in answer.err
+
+    # Without its one convolution the method has nothing to train: write its weights by training
+    # the whole one only, and say what is still missing.
+    answer = cli("train", "dummy", "--data", patterns, "--steps", 2, "--device", "cpu")
+    assert answer.code == 0
+    answer = cli("ablate", *common)
+    assert "at least two networks, 1 of 2" in answer.err
+
+
+def test_a_trained_ablation_makes_a_table_a_csv_and_a_figure(
+    patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "results"
+    arguments = ("motion", "--method", "vespcn", "--dataset", patterns, "--out", out)
+    answer = cli("ablate", *arguments, "--train", "--steps", 2, "--device", "cpu")
+    assert answer.code == 0, answer.err
+    table = pd.read_csv(out / "ablation-motion.csv")
+    assert set(table["variant"]) == {"full", "no-motion"}
+    assert set(table["metric"]) == {"psnr", "ssim", "face"}
+    without = table[(table["variant"] == "no-motion") & (table["metric"] == "psnr")].iloc[0]
+    full = table[(table["variant"] == "full") & (table["metric"] == "psnr")].iloc[0]
+    assert without["to_full"] == pytest.approx(without["ours"] - full["ours"], abs=2e-6)
+    assert (out / "ablation-motion.png").read_bytes().startswith(b"\x89PNG")
+    assert "| no-motion |" in (out / "ablation-motion.md").read_text()
+    before = (out / "ablation-motion.md").read_bytes()
+    assert cli("ablate", *arguments).code == 0
+    assert (out / "ablation-motion.md").read_bytes() == before
