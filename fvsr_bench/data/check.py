@@ -1,6 +1,7 @@
 """Verifies a dataset against its own tables: pixels, LR frames, counts, ranges, splits."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ def check_dataset(dataset: Dataset, report: Report = lambda clip, done, total: N
     """Return everything that is wrong, one sentence each; an empty list is a sound dataset."""
     problems = _check_tables(dataset) + _check_splits(dataset) + _check_folders(dataset)
     sums = dataset.checksums()
-    ids = dataset.clip_ids()
+    named = Counter(dataset.clip_ids())
+    ids = [clip for clip, times in named.items() if times == 1]
     for done, clip in enumerate(ids):
         report(clip, done, len(ids))
         problems += _check_clip(dataset, clip, sums.get(clip, ("", "")))
