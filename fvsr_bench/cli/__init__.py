@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -95,8 +94,6 @@ def welcome(
 def _register() -> None:
     """Add every file of this folder: its `app`, or else each public function as a command."""
     for name, group in PARTS:
-        if importlib.util.find_spec(f"{__name__}.{name}") is None:
-            continue
         part = importlib.import_module(f"{__name__}.{name}")
         if hasattr(part, "app"):
             app.add_typer(part.app, name=group)
