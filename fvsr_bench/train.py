@@ -202,7 +202,15 @@ class Learner:
         self.optimiser.step()
         update_average(self.average, self.network, self.recipe.ema, number)
         with torch.autocast(self.fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return shown | self.objective.train_critic()
+            return self._mean(shown | self.objective.train_critic())
+
+    def _mean(self, terms: dict[str, float]) -> dict[str, float]:
+        """Average over processes, each of which saw its share of the batch."""
+        if self.fabric.world_size == 1:
+            return terms
+        values = torch.tensor(list(terms.values()), device=self.fabric.device)
+        mean = self.fabric.all_reduce(values, reduce_op="mean")
+        return dict(zip(terms, mean.tolist(), strict=True))  # type: ignore[union-attr]
 
     def state(self) -> dict[str, Any]:
         """Return what an exact resume needs."""

@@ -192,6 +192,25 @@ def print_paths(out: Path, paths: list[Path]) -> None:
             say(f"{path.stem:<9} {path}")
 
 
+@plot.command("training")
+def plot_training(
+    run: Path = typer.Argument(help="A run folder of `train`, e.g. runs/fapn-bi-…"),
+    out: Path | None = typer.Option(None, "--out", "-o", help="PNG file.  [default: in RUN]"),
+) -> None:
+    """Draw the curves of a training run: loss terms and validation PSNR.
+
+    Example:
+
+      fvsr-bench plot training runs/fapn-bi-70f3b3fe9c22
+    """
+    from fvsr_bench.files import write_atomic
+    from fvsr_bench.report.training import read_log, training_figure
+
+    path = out or (run if run.is_dir() else run.parent) / "training.png"
+    write_atomic(path, training_figure(read_log(run), run.name))
+    say(str(path))
+
+
 @plot.command("per-frame-psnr")
 def plot_per_frame(
     results: Path = RESULTS, protocol: str = PROTOCOL, out: Path | None = OUT

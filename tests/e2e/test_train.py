@@ -162,3 +162,35 @@ def test_a_method_without_parameters_is_refused(patterns: Path, tmp_path: Path) 
     assert not load_spec("bicubic").trainable
     with pytest.raises(UsageError, match="nothing to train"):
         go(patterns, tmp_path, method="bicubic")
+
+
+def test_two_processes_make_the_step_that_one_makes(patterns: Path, tmp_path: Path) -> None:
+    """The same global batch of 4, divided over two gloo processes: same losses, same weights."""
+    arguments = ["--steps", "3", "--validate-every", "3"]
+    for name, more in (("one", []), ("two", ["--devices", "2"])):
+        subprocess.run(
+            command(patterns, tmp_path / name, *arguments, *more),
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert [row["step"] for row in two] == [1, 2, 3]
+    for a, b in zip(one, two, strict=True):
+        assert b["mse"] == pytest.approx(a["mse"], rel=2e-3)  # bfloat16 in the network
+    states = [
+        load_model("dummy", tmp_path / name / "weights" / "dummy" / "bi.safetensors").state_dict()
+        for name in ("one", "two")
+    ]
+    for key in states[0]:
+        assert torch.allclose(states[0][key], states[1][key], atol=2e-4)
+
+
+def test_the_curves_of_a_run_are_drawn(patterns: Path, tmp_path: Path, cli) -> None:
+    go(patterns, tmp_path, method="dummy")
+    (run,) = (tmp_path / "runs").iterdir()
+    assert cli("plot", "training", run).code == 0
+    assert (run / "training.png").read_bytes().startswith(b"\x89PNG")
+    answer = cli("plot", "training", tmp_path)
+    assert answer.code == 1
+    assert "has no log.jsonl" in answer.err
