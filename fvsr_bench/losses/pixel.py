@@ -52,7 +52,8 @@ def organ(
     Each organ's error is a mean over all its pixels in the batch, so that a region that a crop
     has cut away counts nothing. `landmarks` are the ground truth's, in px of `hr`.
     """
-    masks = region_masks(landmarks, *hr.shape[-2:], face_size).to(sr.dtype)
+    height, width = hr.shape[-2:]
+    masks = region_masks(landmarks, height, width, face_size).to(sr.dtype)
     error = (sr - hr).square().mean(2, keepdim=True)
     inside = (error * masks).sum((0, 1, 3, 4))
     return (inside / masks.sum((0, 1, 3, 4)).clamp(min=1)).sum()

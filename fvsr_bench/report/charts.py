@@ -85,7 +85,7 @@ def frame_values(results: Results, metric: str, protocol: EvalProtocol) -> pd.Da
 
 
 def _frames(wide: pd.DataFrame, rows: list[Row], look: Mapping[str, int], count: int) -> Chart:
-    wide = wide[[c for c in wide.columns if c < count]]
+    wide = wide[[frame for frame in range(count) if frame in wide.columns]]
     series = []
     for row in rows:
         mine = wide.loc[row.manifest.run_id]
@@ -93,7 +93,7 @@ def _frames(wide: pd.DataFrame, rows: list[Row], look: Mapping[str, int], count:
             svg.Series(
                 title=row.title,
                 look=look[row.manifest.run_id],
-                points=_points(mine.mean(axis=0)),
+                points=_points(pd.Series(mine.mean(axis=0))),
                 behind=[_points(values) for _, values in mine.iterrows()],
             )
         )
