@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from fvsr_bench.cli import data_sources, export
-from fvsr_bench.cli.output import say
+from fvsr_bench.cli.output import print_json, say
+from fvsr_bench.cli.run import JSON
 
 if TYPE_CHECKING:
     from fvsr_bench.data.prepare import Prepared
+    from fvsr_bench.data.store import Dataset
 
 app = typer.Typer(
     help="Datasets of face clips: make, check and look at them.", no_args_is_help=True
@@ -42,6 +44,7 @@ def prepare(
     ),
     seed: int = typer.Option(0, help="Seed of the division into splits."),
     jobs: int = typer.Option(0, help="Videos worked on at once; 0 = one per core."),
+    as_json: bool = JSON,
 ) -> None:
     """Make a dataset of 32-frame face clips (HR 160x160, LR 40x40) from raw videos.
 
@@ -80,7 +83,10 @@ def prepare(
             jobs=jobs,
             progress=tick,
         )
-    _print_prepared(done)
+    if as_json:
+        print_json(_prepared_json(done))
+    else:
+        _print_prepared(done)
 
 
 @app.command()
@@ -144,6 +150,7 @@ def show(
     clips: int = typer.Option(16, min=1, help="Most clips on the picture."),
     split: str = typer.Option("", help="Only this split: train, val or test."),
     landmarks: bool = typer.Option(False, help="Draw the five landmarks."),
+    as_json: bool = JSON,
 ) -> None:
     """Print the sizes of a dataset beside the paper's Table 1; write a contact sheet (PNG).
 
@@ -162,8 +169,15 @@ def show(
     dataset = open_dataset(where)
     path = out or Path(f"{dataset.name}-sheet.png")
     contact_sheet(dataset, path, clips=clips, split=split or None, landmarks=landmarks)
+    rows = table_1(dataset)
+    if as_json:
+        names = ("split", "paper_clips", "paper_frames", "clips", "frames", "subjects")
+        table_1_rows = [dict(zip(names, row, strict=True)) for row in rows]
+        facts = {"name": dataset.name, "id": dataset.id, "picture": str(path)}
+        print_json({**facts, "table1": table_1_rows, "notes": dataset.meta.notes})
+        return
     table = Table("split", "paper: clips", "frames", "ours: clips", "frames", "subjects", box=box())
-    for row in table_1(dataset):
+    for row in rows:
         table.add_row(*map(str, row))
     console().print(table)
     meta = dataset.meta
@@ -202,6 +216,29 @@ def _frames_bar(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda frames: bar.advance(task, frames)
 
 
+def _split_sizes(dataset: "Dataset") -> dict[str, dict[str, int]]:
+    """Count clips, frames and subjects of each split."""
+    sizes = {}
+    for split in ("train", "val", "test"):
+        rows = dataset.index[dataset.index["split"] == split]
+        counts = {"clips": len(rows), "frames": int(rows["frames"].sum())}
+        sizes[split] = {**counts, "subjects": int(rows["subject"].nunique())}
+    return sizes
+
+
+def _prepared_json(done: "Prepared") -> dict[str, Any]:
+    """Return what `_print_prepared` prints."""
+    return {
+        "name": done.dataset.name,
+        "id": done.dataset.id,
+        "folder": str(done.dataset.root),
+        "unchanged": done.unchanged,
+        "splits": _split_sizes(done.dataset),
+        "left_out_frames": dict(done.skipped),
+        "notes": list(done.notes),
+    }
+
+
 def _print_prepared(done: "Prepared") -> None:
     """Print what was made, what was left out and why."""
     from rich.table import Table
@@ -212,10 +249,8 @@ def _print_prepared(done: "Prepared") -> None:
     if done.unchanged:
         say(f"nothing to do: {dataset.root} is complete ({dataset.id}).")
     table = Table("split", "clips", "frames", "subjects", box=box(), title=dataset.name)
-    for split in ("train", "val", "test"):
-        rows = dataset.index[dataset.index["split"] == split]
-        values = (len(rows), int(rows["frames"].sum()), rows["subject"].nunique())
-        table.add_row(split, *map(str, values))
+    for split, sizes in _split_sizes(dataset).items():
+        table.add_row(split, *map(str, sizes.values()))
     out.print(table)
     if done.skipped:
         left = Table("left out because", "frames", box=box(), title="skipped.csv")

@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fvsr_bench.enhance.paste import enlarge, paste, side_by_side
 from fvsr_bench.enhance.sink import NOTE, Codec, FolderSink, VideoSink
 from fvsr_bench.enhance.source import Info, frames_of, inspect, list_images
 from fvsr_bench.enhance.stream import FaceStream
+from fvsr_bench.enhance.summary import Summary, conclude
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.faces.detector import FaceDetector
 from fvsr_bench.infer import Precision
@@ -45,24 +46,6 @@ class Options:
     face_size: int = 0  # px that a face's window is reduced to first; 0 = its own resolution
     fps: float = 25.0  # of a folder of images
     overwrite: bool = False
-
-
-@dataclass(kw_only=True)
-class Summary:
-    """What was done; for the user and for --json."""
-
-    output: str
-    compare: str = ""
-    frames: int = 0
-    faces: int = 0  # faces that were enhanced
-    face_frames: int = 0  # enhanced faces over all frames
-    tiny: int = 0  # faces left as they are: too small
-    large: int = 0  # idem: too large
-    lost_frames: int = 0  # that could not be decoded
-    damaged: int = 0  # places in the file where decoding failed
-    ms_per_face_frame: float = 0.0  # of the network alone
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
 
 def enhance(
@@ -108,10 +91,15 @@ def enhance(
             summary.frames += 1
             summary.face_frames += len(views)
             if progress:
-                progress(_doing(summary, start), summary.frames, info.frames)
+                total = max(info.frames, summary.frames)
+                progress(_doing(summary, start), summary.frames, total)
         if not summary.frames:
             raise DataError(f"{source} has no frame that can be decoded")
-    _finish(summary, info, follower, stream, options, time.monotonic() - start)
+    summary.seconds = round(time.monotonic() - start, 2)
+    conclude(summary, info, follower.seen, stream)
+    if not summary.faces:
+        what = "no face crop was written" if options.faces_only else "it was only enlarged"
+        summary.notes.insert(0, f"no face was found that could be enhanced: {what}")
     return summary
 
 
@@ -134,16 +122,34 @@ def _check(
         raise UsageError("expected 16 <= --min-face <= --max-face, in px")
     if options.face_size and (options.face_size < 24 or options.face_size % 8):
         raise UsageError(f"--face-size {options.face_size}: expected a multiple of 8 from 24 on")
+    _check_output(source, out, options)
+
+
+def _check_output(source: Path, out: Path, options: Options) -> None:
+    """Nothing that is there is replaced unless asked for, and then only what we could have made."""
     is_video = out.suffix.lower() in VIDEO_SUFFIXES
     if options.faces_only and is_video:
         raise UsageError("--faces-only writes PNG files: give a folder as -o, without a suffix")
-    if out.exists() and not options.overwrite:
-        raise UsageError(f"{out} exists; choose another -o or add --overwrite")
     if out.exists() and source.exists() and out.resolve() == source.resolve():
         raise UsageError("-o is the input itself; choose another name")
+    for path in (out, compare_path(out)) if options.compare else (out,):
+        if path.exists() and not options.overwrite:
+            raise UsageError(f"{path} exists; choose another -o or add --overwrite")
     if out.exists() and out.is_dir() == is_video:
         what = "a folder" if is_video else "a file"
         raise UsageError(f"{out} is {what}; expected the other of file and folder")
+    if out.is_dir() and not all(_is_ours(path) for path in out.iterdir()):
+        raise UsageError(f"{out} holds other things than frames; choose another -o")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.suffix == ".png" or (path.is_dir() and path.name.startswith("face-"))
+
+
+def compare_path(out: Path) -> Path:
+    """Name the before/after video that goes with an output."""
+    suffix = out.suffix if out.suffix.lower() in VIDEO_SUFFIXES else ".mp4"
+    return out.with_name(f"{out.stem}-compare{suffix}")
 
 
 class _Counted:
@@ -212,8 +218,7 @@ class _Writer:
             self.sink = FolderSink(out, names, note)
         self.compare: VideoSink | None = None
         if options.compare:
-            suffix = out.suffix if out.suffix.lower() in VIDEO_SUFFIXES else ".mp4"
-            self.compare_path = out.with_name(f"{out.stem}-compare{suffix}")
+            self.compare_path = compare_path(out)
             self.compare = VideoSink(
                 self.compare_path, info, codec=options.codec, crf=options.crf, note=note
             )
@@ -238,51 +243,6 @@ class _Writer:
             self.sink.write(canvas, frame.index, frame.time)
         if self.compare is not None:
             self.compare.write(side_by_side(plain, canvas), frame.index, frame.time)
-
-
-def _finish(
-    summary: Summary,
-    info: Info,
-    follower: Follower,
-    stream: FaceStream,
-    options: Options,
-    seconds: float,
-) -> None:
-    seen, notes = follower.seen, summary.notes
-    summary.faces = len(stream.faces)
-    summary.tiny, summary.large = len(seen.tiny - stream.faces), len(seen.large - stream.faces)
-    summary.seconds = round(seconds, 2)
-    if stream.steps:
-        summary.ms_per_face_frame = round(1000 * stream.seconds / stream.steps, 2)
-    if not summary.faces:
-        what = "no face crop was written" if options.faces_only else "it was only enlarged"
-        notes.append(f"no face was found that could be enhanced: {what}")
-    if summary.tiny:
-        notes.append(
-            f"{summary.tiny} face(s) below {options.min_face:g} px were left as they are "
-            "(--min-face)"
-        )
-    if summary.large:
-        notes.append(
-            f"{summary.large} face(s) above {options.max_face:g} px were left as they are: they "
-            "have more detail than the methods were made for (--max-face, or --face-size to reduce "
-            "them first)"
-        )
-    if summary.damaged:
-        notes.append(
-            f"the file is damaged in {summary.damaged} place(s): about {summary.lost_frames} "
-            "frame(s) could not be decoded and are missing"
-        )
-    missing = info.frames - summary.frames - summary.lost_frames
-    if info.is_video and missing > max(2, 0.01 * info.frames):
-        notes.append(
-            f"the file ends early: its header says {info.frames} frames, {summary.frames} could "
-            "be decoded"
-        )
-    if info.rotation:
-        notes.append("the picture was turned upright, so the output needs no rotation tag")
-    if info.bits > 8:
-        notes.append(f"the source has {info.bits} bit per channel; the output has 8")
 
 
 __all__ = ["Options", "Summary", "enhance"]

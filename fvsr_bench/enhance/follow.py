@@ -60,6 +60,8 @@ class _Face:
 class Seen:
     """Counts for the report to the user."""
 
+    min_face: float  # px: the limits that were used
+    max_face: float
     faces: int = 0
     tiny: set[int] = field(default_factory=set)  # numbers of faces that were ever too small
     large: set[int] = field(default_factory=set)
@@ -71,7 +73,7 @@ class Follower:
     def __init__(self, detector: FaceDetector, *, min_face: float, max_face: float) -> None:
         """`min_face`, `max_face`: sides in px between which faces are given windows."""
         self.detector, self.min_face, self.max_face = detector, min_face, max_face
-        self.seen = Seen()
+        self.seen = Seen(min_face=min_face, max_face=max_face)
         self._faces: list[_Face] = []
         self._since = SEARCH  # frames since the last full search
 

@@ -52,6 +52,7 @@ class VideoSink:
     def __init__(self, path: Path, info: Info, *, codec: Codec, crf: int, note: str) -> None:
         self.path, self.info, self.codec, self.crf, self.note = path, info, codec, crf, note
         self._temporary = temporary_name(path)
+        self._audio = _Audio(info, path)
         self._stack = ExitStack()
         self._stream: av.VideoStream | None = None
         self._last = -1  # time stamp of the frame before
@@ -70,7 +71,6 @@ class VideoSink:
                 f"'{self.path.name}' names no video format; use .mp4, .mkv or .mov, or a folder"
             ) from error
         self._out.metadata.update(_metadata(self.info.metadata, self.note))
-        self._audio = _Audio(self.info, self.path)
         return self
 
     def __exit__(

@@ -56,7 +56,6 @@ def inspect(path: Path, fps: float) -> Info:
 def _inspect_stream(path: Path, container: av.container.InputContainer) -> Info:
     stream = container.streams.video[0]
     context, pixels = stream.codec_context, stream.format
-    first = next(container.decode(video=0), None)
     colour = (
         int(context.colorspace),
         int(context.color_primaries),
@@ -73,9 +72,17 @@ def _inspect_stream(path: Path, container: av.container.InputContainer) -> Info:
         colour=colour,
         height=stream.height,
         bits=max((c.bits for c in pixels.components), default=8) if pixels else 8,
-        rotation=int(first.rotation) if first is not None else 0,
+        rotation=_rotation(container),
         metadata=dict(container.metadata),
     )
+
+
+def _rotation(container: av.container.InputContainer) -> int:
+    try:
+        first = next(container.decode(video=0), None)
+    except FFmpegError:
+        return 0  # a damaged start: later frames may be fine
+    return int(first.rotation) if first is not None else 0
 
 
 def _inspect_folder(path: Path, fps: float) -> Info:
