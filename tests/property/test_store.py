@@ -1,6 +1,8 @@
 """Law: a reader gets what a writer was given, and a folder is a dataset only when it is whole."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,3 +138,31 @@ def test_a_writer_refuses_wrong_shapes_and_folders(tmp_path, meta):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write to"):
         DatasetWriter(tmp_path / "file", meta)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "permission denied")],
+)
+def test_a_full_or_closed_disk_is_explained_and_leaves_no_half_clip(
+    tmp_path, meta, monkeypatch, number, advice
+):
+    writer = DatasetWriter(tmp_path, meta)
+    writer.add(*clip("a"))
+    full, written = OSError(number, "no"), []
+
+    def fail(path, content):
+        written.append(path)
+        if len(written) == 4:
+            raise full
+        return len(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail)
+        with pytest.raises(DataError, match=advice):
+            writer.add(*clip("b"))
+    assert not writer.has("b")
+    assert not (tmp_path / "hr" / "b").exists()
+    writer = DatasetWriter(tmp_path, meta)
+    writer.add(*clip("b"))
+    assert writer.finish().clip_ids() == ["a", "b"]
