@@ -1,6 +1,6 @@
 """The commands that evaluate: run, models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,9 @@ def run_command(
         False, "--allow-mismatch", help="Evaluate weights made for other LR frames; marked †."
     ),
     limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
+    judge: list[str] = typer.Option(
+        [], "--judge", help="Also measure: temporal, lpips:FOLDER, arcface:FILE.onnx (repeatable)."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Evaluate methods on face clips: records, Table 2, Fig. 5 and a page to look at.
@@ -61,12 +64,14 @@ def run_command(
       fvsr-bench run --models fapn,bicubic --dataset data/mine --split val
 
       fvsr-bench run --models ./my_model.py --limit 2
+
+      fvsr-bench run --models all --judge temporal --judge arcface:w600k_r50.onnx
     """
     from fvsr_bench.protocols import protocol as find_protocol
 
     chosen = find_protocol(protocol)
     _check_precision(precision)
-    setting = make_setting(dataset, split, chosen, device, precision, allow_mismatch, limit)
+    setting = make_setting(dataset, split, chosen, device, precision, allow_mismatch, limit, judge)
     out = out or default_out(setting.dataset.name, split, limit)
     from fvsr_bench.evaluate import evaluate
     from fvsr_bench.evaluate.frames import Maker
@@ -94,19 +99,23 @@ def make_setting(
     precision: Any,
     allow_mismatch: bool,
     limit: int,
+    judges: Sequence[str] = (),
 ) -> "Setting":
     """Open the dataset and collect what all rows of a table share."""
     from fvsr_bench.cli.data_sources import open_data
+    from fvsr_bench.evaluate.judges import make_judges
     from fvsr_bench.evaluate.plan import Setting, choose_clips
     from fvsr_bench.infer import choose_device
 
     data = open_data(dataset)
+    where = str(choose_device(device))
     return Setting(
         dataset=data,
         clips=choose_clips(data, split, limit),
         split=split,
         protocol=protocol,
-        device=str(choose_device(device)),
+        device=where,
+        judges=make_judges(judges, where),
         precision=precision,
         allow_mismatch=allow_mismatch,
     )

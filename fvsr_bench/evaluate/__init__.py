@@ -197,7 +197,8 @@ def _loop(rows: list[_Row], setting: Setting, folder: Folder, progress: Progress
         if not todo:
             continue
         cache = setting.dataset.root / ".cache" / "faces"
-        truth = Truth(setting.dataset.load(clip_id), face, setting.device, cache)
+        clip = setting.dataset.load(clip_id)
+        truth = Truth(clip, face, setting.device, cache, setting.judges)
         for row in todo:
             left = sum(len(row.missing) for row in rows)
             progress(f"{clip_id}: {row.manifest.about.title}", total - left, total)

@@ -1,6 +1,7 @@
 """Apply one model to one clip and take every stored measure of the result."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 
 from fvsr_bench import color
 from fvsr_bench.errors import ModelError
+from fvsr_bench.evaluate.judges import Judge
 from fvsr_bench.infer import Precision, super_resolve
 from fvsr_bench.metrics.fidelity import fidelity_grid
-from fvsr_bench.metrics.identity import FaceDistance
+from fvsr_bench.metrics.identity import FaceDistance, distances, identity_jitter
 from fvsr_bench.metrics.shift import compensated, find_shift
 from fvsr_bench.spec import FAPN_PROTOCOL, Clip
 
@@ -24,8 +26,16 @@ SMALLEST = 32  # px: smaller frames have no shift
 class Truth:
     """The ground truth of one clip, prepared once for all methods (its face encodings included)."""
 
-    def __init__(self, clip: Clip, face: FaceDistance, device: str, cache: Path | None) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        face: FaceDistance,
+        device: str,
+        cache: Path | None,
+        judges: Sequence[Judge] = (),
+    ) -> None:
         self.clip, self.face = clip, face
+        self.judges = [(judge, judge.prepare(clip)) for judge in judges]
         self.hr = torch.from_numpy(clip.hr).movedim(-1, 1).contiguous().to(device)
         self.faces = face.encode_gt(clip.hr, clip.landmarks, cache=cache)
 
@@ -33,12 +43,17 @@ class Truth:
         """Measure SR frames, uint8 [T, 3, H, W], under every stored convention.
 
         Beside psnr, ssim and face there is face-found: 1 where the detector itself found the face
-        of the ground truth, 0 where its box comes from landmarks or a neighbouring frame.
+        of the ground truth, 0 where its box comes from landmarks or a neighbouring frame; and
+        identity-jitter: how far the encoding moves from the frame before.
         """
         found = {key: value.numpy() for key, value in fidelity_grid(sr, self.hr).items()}
         frames = np.ascontiguousarray(sr.movedim(1, -1).cpu().numpy())
-        found["face", self.face.key] = self.face.distance(frames, self.faces)
+        encodings = self.face.encode(frames, self.faces)
+        found["face", self.face.key] = distances(encodings, self.faces.encodings)
+        found["identity-jitter", self.face.key] = identity_jitter(encodings)
         found["face-found", self.face.key] = self.faces.found.astype(np.float64)
+        for judge, prepared in self.judges:
+            found |= judge.measure(frames, self.clip, prepared)
         return found | measure_shift(sr, self.hr, found)
 
 

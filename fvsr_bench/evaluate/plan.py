@@ -11,11 +11,12 @@ from typing import Any
 from fvsr_bench import registry
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError, WeightsError, unknown
+from fvsr_bench.evaluate.judges import Judge
 from fvsr_bench.infer import Precision
 from fvsr_bench.manifest import About, DatasetFacts, Identity, RunManifest, Status
 from fvsr_bench.spec import EvalProtocol, ModelCard, ModelSpec, digest
 
-MEASURES = "grid-2"  # change it when the set of stored measures changes
+MEASURES = "grid-3"  # change it when the set of stored measures changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,12 @@ class Setting:
     device: str = "cpu"
     precision: Precision = "fp32"
     allow_mismatch: bool = False
+    judges: tuple[Judge, ...] = ()
+
+    @property
+    def measures(self) -> str:
+        """Name what is measured: the grid, and the judges that were asked for."""
+        return "+".join([MEASURES, *(judge.key for judge in self.judges)])
 
     def facts(self) -> DatasetFacts:
         """Collect what the report will say about the data."""
@@ -137,6 +144,7 @@ def plan(job: Job, setting: Setting) -> RunManifest:
             reason = f"no weights: run `fvsr-bench train {name} --data DIR`"
             return _refusal(job, setting, about, "no-weights", reason)
         return _refusal(job, setting, about, "failed", str(error))
+    job = dataclasses.replace(job, weights=card.tag) if job.weights else job
     if reason := wrong_scale(card, setting.dataset):
         return _refusal(job, setting, about, "refused", reason)
     about = dataclasses.replace(
@@ -246,7 +254,7 @@ def _identity(
         split=setting.split,
         clips=digest(list(setting.clips)),
         degradation=setting.dataset.degradation.name,
-        measures=MEASURES,
+        measures=setting.measures,
         face_box=setting.protocol.face_box,
         precision=setting.precision,
         version=__version__,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fvsr_bench.files import write_atomic
-from fvsr_bench.report import diagnostics, figures, protocol_grid, shift, tables, text
+from fvsr_bench.report import diagnostics, figures, judges, protocol_grid, shift, tables, text
 from fvsr_bench.report.results import Results, load_results
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
@@ -57,6 +57,17 @@ def render_shift(results: Results) -> Files:
     }
 
 
+def render_judges(results: Results) -> Files:
+    """Render the other judges as CSV and Markdown; nothing when none was recorded."""
+    rows = judges.judge_rows(results)
+    if not judges.judge_columns(rows):
+        return {}
+    return {
+        "judges.csv": judges.judges_csv(rows),
+        "judges.md": judges.judges_markdown(rows, results.data_note()),
+    }
+
+
 def write_grid(root: Path) -> tuple[list[protocol_grid.Grid], list[Path]]:
     """Write how far methods and rankings move between conventions; returns grids and paths."""
     results = load_results(root)
@@ -90,6 +101,7 @@ def write_report(root: Path, protocol: EvalProtocol = FAPN_PROTOCOL) -> tuple[Re
         files |= render_figure5(results, protocol)
     if protocol == FAPN_PROTOCOL:
         files |= render_shift(results)
+        files |= render_judges(results)
     suffix = "" if protocol == FAPN_PROTOCOL else f"-{protocol.name}"
     paths = []
     for name, content in sorted(files.items()):

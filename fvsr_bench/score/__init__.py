@@ -16,7 +16,7 @@ from fvsr_bench import __version__
 from fvsr_bench.data.files import pixel_hash
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.evaluate import FOREIGN, Outcome, Progress, evaluate_frames
-from fvsr_bench.evaluate.plan import MEASURES, Setting
+from fvsr_bench.evaluate.plan import Setting
 from fvsr_bench.manifest import About, Identity, RunManifest
 from fvsr_bench.score.content import check_content
 from fvsr_bench.score.frames import Found, find_clips, read_clip
@@ -132,7 +132,7 @@ def _manifest(
         split=setting.split,
         clips=digest(list(setting.clips)),
         degradation=setting.dataset.degradation.name,
-        measures=MEASURES,
+        measures=setting.measures,
         face_box=setting.protocol.face_box,
         precision="fp32",
         version=__version__,

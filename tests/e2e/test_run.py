@@ -18,9 +18,14 @@ import pandas as pd
 import pytest
 
 from fvsr_bench import evaluate, records, report
+from fvsr_bench.cli import report as pages
+from fvsr_bench.color import to_uint8
 from fvsr_bench.data.store import Dataset, open_dataset
 from fvsr_bench.faces.judge import face_distance
+from fvsr_bench.infer import super_resolve
+from fvsr_bench.metrics import temporal
 from fvsr_bench.protocols import grid
+from fvsr_bench.registry import load_model
 from fvsr_bench.spec import DEGRADATIONS
 
 
@@ -44,7 +49,7 @@ def judge():
 
 @pytest.fixture
 def figures():
-    """Ask for real figures; without it they are left out, which is most of a tiny run's time."""
+    """Ask for real figures; without it they and the page are left out, which saves most of the time."""
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,8 @@ def quick(request, monkeypatch, judge):
     monkeypatch.setattr(evaluate, "face_distance", lambda device, box: judge)
     if "figures" not in request.fixturenames:
         monkeypatch.setattr(report, "render_figure5", lambda *_: {})
+        monkeypatch.setattr(pages, "keep_again", lambda *_: None)
+        monkeypatch.setattr(pages, "write_html", lambda out, *_: out / "index.html")
 
 
 @pytest.fixture
@@ -339,3 +346,41 @@ def test_an_ablated_network_is_called_that(cli, tiny, tmp_path, save_dummy):
     table = (tmp_path / "out" / "table2.md").read_text()
     assert f"| Dummy −{name} " in table
     assert "| Dummy " in table
+
+
+def test_other_judges_are_measured_when_asked_for(tiny: Path, tmp_path: Path, cli) -> None:
+    """tOF of a method equals the metric's own value; the table names what was measured."""
+    out = tmp_path / "out"
+    arguments = ("run", "-m", "bicubic", "-d", tiny, "-o", out)
+    assert cli(*arguments, "--judge", "temporal").code == 0
+    records = pd.read_parquet(next((out / "records").glob("*.parquet")))
+    tof = records[(records["metric"] == "tof") & (records["protocol"] == "farneback-c0")]
+    clip = open_dataset(tiny).load("clip0")
+    assert sorted(tof["frame"].unique()) == list(range(len(clip.hr)))
+    assert tof.loc[tof["frame"] == 0, "value"].isna().all()
+    sr = to_uint8(super_resolve(load_model("bicubic"), clip.lr)).movedim(1, -1).numpy()
+    expected = temporal.tof(np.ascontiguousarray(sr), temporal.ground_truth_motion(clip.hr))
+    stored = tof[tof["clip"] == "clip0"].sort_values("frame")["value"].to_numpy()
+    np.testing.assert_allclose(stored[1:], expected[1:], rtol=1e-5)
+    table = (out / "judges.md").read_text()
+    assert "tOF" in table
+    assert "Identity jitter" in table
+    assert "nothing to do" in cli(*arguments, "--judge", "temporal").out
+
+
+@pytest.mark.parametrize(
+    ("judge", "code", "message"),
+    [
+        ("temporl", 2, "unknown judge 'temporl'. Did you mean 'temporal'?"),
+        ("niqe", 2, "NIQE is not defined for 160x160 px"),
+        ("lpips", 2, "--judge lpips needs a path"),
+        ("arcface:/nowhere.onnx", 1, "/nowhere.onnx was not found"),
+    ],
+)
+def test_judges_that_cannot_be_had_are_explained(
+    tiny: Path, cli, judge: str, code: int, message: str
+) -> None:
+    answer = cli("run", "-m", "bicubic", "-d", tiny, "--judge", judge)
+    assert answer.code == code
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
