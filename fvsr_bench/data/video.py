@@ -15,6 +15,7 @@ from fvsr_bench.errors import DataError
 
 _KINDS = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m"
 SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
+EXACT = 2 | 0x40000 | 0x2000  # swscale: bilinear, accurate rounding, full chroma interpolation
 _GAP = 0.25  # s: a longer pause between two frames is a break
 _THUMB = (48, 48)  # px: what cuts are looked for on
 _CUT = (24.0, 10.0, 5.0)  # grey levels: surely a cut; least for a cut; times the usual difference
@@ -79,8 +80,11 @@ def nominal_rate(path: Path) -> float:
         return 25.0
 
 
-def read_video(path: Path) -> Iterator[Frame]:
+def read_video(path: Path, *, exact: bool = False) -> Iterator[Frame]:
     """Decode a video from its start.
+
+    `exact` rounds YUV to RGB to the nearest level, where FFmpeg's faster default is about one level
+    too dark; datasets are made with the default and keep it, because it decides their pixels.
 
     Frames are turned as the rotation metadata says; grey and other pixel formats become RGB. A
     frame after a scene cut, a pause, a change of size or undecodable data carries the reason.
@@ -97,7 +101,7 @@ def read_video(path: Path) -> Iterator[Frame]:
         container.streams.video[0].thread_type = "AUTO"
         breaks = _Breaks()
         for index, (frame, damaged) in enumerate(_decode(container)):
-            rgb = _upright(frame)
+            rgb = _upright(frame, exact)
             reason = breaks.before(rgb, frame.time, damaged)
             yield Frame(index=index, time=frame.time, rgb=rgb, breaks=reason)
 
@@ -123,9 +127,10 @@ def _decode(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFr
             damaged = False
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def _upright(frame: av.VideoFrame, exact: bool) -> np.ndarray:
+    options = {"interpolation": EXACT} if exact else {}
     try:
-        rgb = frame.to_ndarray(format="rgb24")
+        rgb = frame.to_ndarray(format="rgb24", **options)
     except (FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"has frames that cannot be shown as RGB ({_reason(error)})") from error
     quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise

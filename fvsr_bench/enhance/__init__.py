@@ -18,7 +18,7 @@ from torch import nn
 
 from fvsr_bench.data.video import Frame
 from fvsr_bench.enhance.follow import Follower, View
-from fvsr_bench.enhance.paste import enlarge, paste, side_by_side
+from fvsr_bench.enhance.paste import blend, enlarge, side_by_side
 from fvsr_bench.enhance.sink import NOTE, Codec, FolderSink, VideoSink
 from fvsr_bench.enhance.source import Info, frames_of, inspect, list_images
 from fvsr_bench.enhance.stream import FaceStream
@@ -79,7 +79,7 @@ def enhance(
         window=options.face_size,
     )
     max_face = float("inf") if options.face_size else options.max_face
-    detector = FaceDetector(min_size=min(20.0, options.min_face))
+    detector = FaceDetector(min_size=min(20.0, float(options.min_face)))
     follower = Follower(detector, min_face=options.min_face, max_face=max_face)
     summary = Summary(output=str(out))
     with ExitStack() as stack:
@@ -238,7 +238,7 @@ class _Writer:
         plain = enlarge(frame.rgb, scale)
         canvas = plain.copy() if self.compare else plain
         for view in sorted(views, key=lambda view: view.side):
-            paste(canvas, view, scale)
+            blend(canvas, view, scale)
         if not self.options.faces_only:
             self.sink.write(canvas, frame.index, frame.time)
         if self.compare is not None:

@@ -10,15 +10,27 @@ from torch import Tensor
 from fvsr_bench.enhance.follow import View
 
 MARGIN = 4  # px of the input: the window's rim, where networks and bicubic see its border
+BAND, REACH = 64, 4  # rows enlarged at once; rows beyond them that the kernel reads, and more
 CORE = 0.7  # share of the mask's radius within which the enhanced face replaces the frame
 
 
 def enlarge(rgb: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge a frame (uint8 RGB) bicubically (a = -0.5, half-pixel centres), rounded to 8 bit."""
-    x = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
-    size = (rgb.shape[0] * scale, rgb.shape[1] * scale)
-    up = F.interpolate(x, size=size, mode="bicubic", antialias=True)
-    return np.ascontiguousarray(up[0].permute(1, 2, 0).numpy())
+    """Enlarge a frame (uint8 RGB) bicubically (a = -0.5, half-pixel centres), rounded to 8 bit.
+
+    In bands of rows, so that a large frame needs little memory; and in float32, because torch's
+    8-bit kernel rounds twice and is off by several grey levels.
+    """
+    height, width = rgb.shape[:2]
+    out = np.empty((height * scale, width * scale, 3), np.uint8)
+    for top in range(0, height, BAND):
+        bottom = min(top + BAND, height)
+        low, high = max(0, top - REACH), min(height, bottom + REACH)
+        x = torch.from_numpy(np.ascontiguousarray(rgb[low:high])).permute(2, 0, 1)[None].float()
+        size = ((high - low) * scale, width * scale)
+        up = F.interpolate(x, size=size, mode="bicubic", antialias=True)[0]
+        rows = up[:, (top - low) * scale : (bottom - low) * scale]
+        out[top * scale : bottom * scale] = rows.clamp(0, 255).round().byte().permute(1, 2, 0)
+    return out
 
 
 def to_size(sr: Tensor, side: int) -> Tensor:
@@ -28,7 +40,7 @@ def to_size(sr: Tensor, side: int) -> Tensor:
     return F.interpolate(sr, size=(side, side), mode="bicubic", antialias=True)
 
 
-def paste(canvas: np.ndarray, view: View, scale: int) -> None:
+def blend(canvas: np.ndarray, view: View, scale: int) -> None:
     """Blend one super-resolved face into the enlarged frame, in place."""
     assert view.sr is not None  # the stream fills it in before the frame is composed
     x, y, side = (value * scale for value in view.window)

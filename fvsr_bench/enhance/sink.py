@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, PngImagePlugin
 
+from fvsr_bench.data.video import EXACT
 from fvsr_bench.enhance.source import Info
 from fvsr_bench.errors import DataError, UsageError
 
@@ -127,6 +128,7 @@ class VideoSink:
             format="yuv420p",
             dst_colorspace=Colorspace(_SPACES.get(space, 5)),
             dst_color_range=ColorRange.JPEG if span == 2 else ColorRange.MPEG,
+            interpolation=EXACT,
         )
         picture.pts, picture.time_base = stamp, self.info.time_base
         return picture

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 
-from fvsr_bench.data.video import Frame, count_frames, read_video
+from fvsr_bench.data.video import Frame, VideoError, count_frames, read_video
 from fvsr_bench.errors import DataError
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -121,7 +121,10 @@ def _natural(piece: str) -> tuple[int, int, str]:
 def frames_of(info: Info) -> Iterator[Frame]:
     """Decode the source's frames: upright 8-bit RGB, breaks marked, of varying size at worst."""
     if info.is_video:
-        yield from read_video(info.path)
+        try:
+            yield from read_video(info.path, exact=True)
+        except VideoError as error:
+            raise DataError(f"{info.path} {error}") from error
         return
     for index, path in enumerate(list_images(info.path)):
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)

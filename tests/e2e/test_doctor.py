@@ -1,0 +1,80 @@
+"""The doctor says what is there, what is missing and what brings it; comforts of the CLI."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+
+import pytest
+
+TABLES = {
+    *("run", "score", "models", "report", "doctor", "enhance", "export", "compare", "claims"),
+    *("ablate", "data prepare", "data show", "weights list"),
+}
+
+
+def test_it_reports_every_group(cli: Callable) -> None:
+    answer = cli("doctor", "--no-test", "--json")
+    checks = json.loads(answer.out)
+    assert {"versions", "machine", "folders", "features"} == {check["group"] for check in checks}
+    value = {check["name"]: check["value"] for check in checks}
+    import torch
+
+    assert value["torch"] == torch.__version__.split("+")[0]
+    assert str(torch.get_num_threads()) in value["threads"]
+    assert "fvsr-bench-tests-" in value["cache ($FVSR_BENCH_CACHE)"]
+
+
+def test_what_is_missing_has_the_command_that_brings_it(
+    cli: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+
+    def without_onnx(name: str, package: str | None = None) -> object:
+        return None if name == "onnxscript" else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without_onnx)
+    answer = cli("doctor", "--no-test")
+    (line,) = [line for line in answer.out.splitlines() if "export --onnx" in line]
+    assert "missing" in line
+    assert "needs onnxscript" in line
+    assert "pip install 'fvsr-bench[onnx]'" in line
+    assert "\x1b" not in answer.out, "no colours where there is no terminal"
+
+
+def test_a_failing_self_test_is_a_failure(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fvsr_bench.doctor import selftest
+
+    def breaks() -> str:
+        raise RuntimeError("no such thing")
+
+    quick = {"video: lossless round trip": selftest.TESTS["video: lossless round trip"]}
+    monkeypatch.setattr(selftest, "TESTS", {**quick, "breaks": breaks})
+    answer = cli("doctor", "--json")
+    assert answer.code == 1
+    assert "1 check(s) failed: breaks" in answer.err
+    tests = [check for check in json.loads(answer.out) if check["group"] == "self-test"]
+    assert [check["state"] for check in tests] == ["ok", "failed"]
+    assert "no such thing" in tests[1]["value"]
+
+
+def test_every_command_that_prints_a_table_has_json() -> None:
+    from typer.main import get_command
+
+    from fvsr_bench.cli import app
+
+    root = get_command(app)
+    for name in sorted(TABLES):
+        command = root
+        for word in name.split():
+            command = command.commands[word]  # type: ignore[attr-defined]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert "--json" in options, name
+
+
+def test_the_shell_can_complete_commands() -> None:
+    from typer.main import get_command
+
+    from fvsr_bench.cli import app
+
+    options = {option for parameter in get_command(app).params for option in parameter.opts}
+    assert "--install-completion" in options
