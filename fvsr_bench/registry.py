@@ -24,6 +24,11 @@ from fvsr_bench.spec import ModelCard, ModelSpec
 GROUP = "fvsr_bench.methods"
 DEFAULT_TAG = "bi"
 CARD_FORMAT = 1
+_CARD_TYPES: tuple[tuple[str, type], ...] = (
+    *(("format", int), ("options", dict), ("recipe", dict), ("validation", dict)),
+    *((name, str) for name in ("method", "tag", "sha256", "degradation", "phase", "origin")),
+    ("semantics", dict),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +215,9 @@ def read_card(path: Path) -> ModelCard:
             f"{path} has no card ({beside.name} beside it, or metadata 'card'); convert other "
             "people's weights with `fvsr-bench weights convert`."
         )
+    odd = [name for name, kind in _CARD_TYPES if not isinstance(values.get(name, kind()), kind)]
+    if odd:
+        raise WeightsError(f"the card of {path} has a wrong type of value under {', '.join(odd)}.")
     if values.get("format", 0) > CARD_FORMAT:
         raise WeightsError(
             f"the card of {path} has format {values['format']}; this version reads up to "

@@ -565,6 +565,18 @@ def test_load_model_runs_no_code(evil: tuple[bytes, Path], tmp_path: Path, name:
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"options": [1]}, {"options": None}, {"format": "z"}, {"degradation": 5}, {"semantics": "x"}],
+)
+def test_a_card_of_nonsense_is_refused_in_one_line(tmp_path: Path, change: dict) -> None:
+    card = {"format": 1, "method": "dummy", "options": {}, "degradation": "bi", **change}
+    path = tmp_path / "w.safetensors"
+    save_file({"a": torch.zeros(2)}, path, metadata={"card": json.dumps(card)})
+    with pytest.raises(WeightsError, match=f"wrong type of value under {next(iter(change))}"):
+        registry.load_model("dummy", path)
+
+
 def test_training_runs_no_code_from_weights_or_checkpoints(
     evil: tuple[bytes, Path], tmp_path: Path
 ) -> None:
