@@ -50,6 +50,9 @@ def layouts_of(method: str) -> list[Layout]:
             f"nobody else's weights are known for method '{method}'; "
             f"`weights convert` reads those of {', '.join(able)}."
         )
+    for name in spec.layouts:
+        if name not in LAYOUTS:
+            raise unknown(f"layout in the SPEC of '{method}':", name, LAYOUTS)
     return [LAYOUTS[name] for name in spec.layouts]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import fvsr_bench
 from fvsr_bench.cli import run
+from fvsr_bench.registry import build
 
 TOLERANCE = 1e-4  # absolute, on values around 0 to 1
 
@@ -151,6 +152,15 @@ def test_vespcn_of_the_juheonyi_port(
     y = clip(1, 12, 16)[0]
     with torch.no_grad():
         close(model.forward_y(y), authors.jy_y({**motion, **net}, y))
+
+
+def test_vespcn_s_flow_takes_sizes_that_4_does_not_divide() -> None:
+    model = build("vespcn_jy").eval()
+    y = clip(1, 10, 15)[0]
+    with torch.no_grad():
+        odd, even = model.forward_y(y), model.forward_y(y[..., :8, :12])
+    assert odd.shape == (1, 1, 40, 60)
+    assert even.shape == (1, 1, 32, 48)
 
 
 def test_vespcn_saved_as_one_network(authors: ModuleType, tmp_path: Path) -> None:

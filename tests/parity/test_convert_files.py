@@ -18,11 +18,12 @@ from torch import Tensor
 
 from fvsr_bench import registry
 from fvsr_bench.cli import run
-from fvsr_bench.convert import convert
+from fvsr_bench.convert import LAYOUTS, convert
 from fvsr_bench.convert.crc32c import crc32c
 from fvsr_bench.convert.readers import read_checkpoint
 from fvsr_bench.convert.tf_bundle import read_bundle
 from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.spec import DEGRADATIONS
 
 Weights = dict[str, Tensor]
 
@@ -224,6 +225,19 @@ def test_methods_without_layouts_name_those_that_have_some(port: Weights, tmp_pa
     torch.save(port, tmp_path / "w.pth")
     with pytest.raises(UsageError, match=r"frvsr, sofvsr, tecogan, vespcn_jy"):
         convert([tmp_path / "w.pth"], "bicubic")
+
+
+def test_every_layout_belongs_to_a_method_and_every_rule_fills_one_tensor() -> None:
+    named = {name: registry.load_spec(name).layouts for name in registry.methods()}
+    assert {layout for names in named.values() for layout in names} == LAYOUTS.keys()
+    for method, names in named.items():
+        for layout in (LAYOUTS[name] for name in names):
+            sizes = layout.sizes({})
+            rules = layout.rules(sizes)
+            assert len({rule.theirs for rule in rules}) == len(rules)
+            options = layout.options(sizes, DEGRADATIONS["bi"])
+            own = registry.build(method, options).state_dict().keys()
+            assert sorted(rule.ours for rule in rules) == sorted(own)
 
 
 def test_trained_weights_are_not_overwritten(
