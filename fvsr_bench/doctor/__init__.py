@@ -114,7 +114,8 @@ def _folders() -> Iterator[Check]:
     for folder in dict.fromkeys(path.resolve() for path in registry.weight_folders()):
         if folder.is_dir():
             yield _folder("weights", folder)
-    trained, without = [], []
+    trained: list[str] = []
+    without: list[str] = []
     for name in registry.methods():
         try:
             spec = registry.load_spec(name)
