@@ -1,9 +1,9 @@
 """Milliseconds per face and frame of every method in streaming mode, float32 and bfloat16.
 
-    python benchmarks/streaming.py [--threads 1] [--device cpu] [--methods fapn,sofvsr]
+    python benchmarks/streaming.py [--threads 2] [--device cpu] [--methods fapn,sofvsr]
 
-Times belong to the machine they were taken on (the least of 12 frames counts, so that other work
-disturbs little); the last column is a ratio within this run and travels better.
+Times belong to the machine they were taken on: processor time with one thread, real time with more,
+the least of 12 frames. The last column is a ratio within this run and travels better.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from fvsr_bench.speed import Speed, measure_speed
 def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--methods", default="", help="names with commas; default: all")
     arguments = parser.parse_args()
