@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 
-from fvsr_bench.data.prepare import PrepareOptions, prepare
+from fvsr_bench.data.inputs import PrepareOptions
+from fvsr_bench.data.prepare import prepare
 from fvsr_bench.data.scan import FaceScanner, Sequence
 from fvsr_bench.data.video import Frame, find_videos, read_video
 from fvsr_bench.faces.detector import FaceDetector

@@ -56,7 +56,7 @@ def prepare(
 
       fvsr-bench data prepare videos --out data/mine --subjects who.csv --max-per-subject 6
     """
-    from fvsr_bench.data.prepare import PrepareOptions
+    from fvsr_bench.data.inputs import PrepareOptions
     from fvsr_bench.data.prepare import prepare as run
     from fvsr_bench.data.video import count_frames, find_videos
 

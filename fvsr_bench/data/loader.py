@@ -1,4 +1,4 @@
-"""Training batches from a memory-mapped cache; any step's batch can be made again from its number."""
+"""Training batches from a memory-mapped cache; a step's batch can be made from its number."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class TrainSampler:
         self.hr, self.lr, self.landmarks = _cache(dataset, split, self.clips, int(lengths.max()))
 
     def batch(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
-        """Return this process's share (every `world`-th clip from `rank`) of the batch of a step."""
+        """Return this process's share (every `world`-th clip from `rank`) of a step's batch."""
         rng = np.random.default_rng([self.seed, step])
         recipe = self.recipe
         draws = []

@@ -14,7 +14,8 @@ from skimage import data
 
 from fvsr_bench.cli import run
 from fvsr_bench.data.check import check_dataset
-from fvsr_bench.data.prepare import PrepareOptions, list_sources, prepare
+from fvsr_bench.data.inputs import PrepareOptions, list_sources
+from fvsr_bench.data.prepare import prepare
 from fvsr_bench.data.store import open_dataset
 from fvsr_bench.data.video import count_frames, read_video
 from fvsr_bench.errors import DataError, UsageError
