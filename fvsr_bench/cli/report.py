@@ -10,6 +10,7 @@ from fvsr_bench.cli.output import print_json, print_table, progress_bar, say, ta
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fvsr_bench.claims.ledger import Ledger
     from fvsr_bench.data.store import Dataset
     from fvsr_bench.evaluate.frames import Maker
     from fvsr_bench.evaluate.plan import Setting
@@ -110,8 +111,30 @@ def write_html(results: Path, protocol: "EvalProtocol", assets: bool = False) ->
     from fvsr_bench.claims.text import html_section
     from fvsr_bench.report.html import write_page
 
-    claims = html_section(judge_folder(results, protocol=protocol))
-    return write_page(results, protocol, claims=claims, assets=assets)
+    judgement = judge_folder(results, protocol=protocol)
+    return write_page(
+        results,
+        protocol,
+        claims=html_section(judgement),
+        printed=printed_ablations(judgement.ledger),
+        assets=assets,
+    )
+
+
+def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, float]]]:
+    """Collect the paper's Tables 3 and 4 by variant and metric, as `ablate` names the variants."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for claim in ledger.cells.values():
+        table = claim.where.partition(",")[0]
+        if table not in ("Table 3", "Table 4") or not claim.methods:
+            continue
+        method = ledger.methods[claim.methods[0]]
+        variant = "-".join(f"no-{part}" for part in sorted(method.without)) or "full"
+        loss = method.loss.rpartition("+")[2]
+        if loss not in ("", "mse"):
+            variant = f"loss-{loss}"
+        found.setdefault(table, {}).setdefault(variant, {})[claim.metric] = float(claim.value)
+    return found
 
 
 def keep(

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from fvsr_bench.files import write_atomic
 from fvsr_bench.report import charts, viewer
+from fvsr_bench.report.ablation import Printed
 from fvsr_bench.report.results import Results, load_results
-from fvsr_bench.report.sections import comparison_tables
-from fvsr_bench.report.tables import Cell, Table, table1_rows
+from fvsr_bench.report.sections import plain_tables
+from fvsr_bench.report.tables import Cell, Table, table1_rows, table2
 from fvsr_bench.report.text import interval, number, plus_minus
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 from fvsr_bench.strips import read_shown
@@ -37,18 +38,20 @@ def render_page(
     protocol: EvalProtocol = FAPN_PROTOCOL,
     *,
     claims: str = "",
+    printed: Mapping[str, Printed] | None = None,
     assets: str = "",
 ) -> Page:
     """Render the page of a results folder.
 
-    `claims` is an HTML fragment (<section>) that stands after the figures. `assets` names a folder
+    `claims` is an HTML fragment (<section>) that stands after the figures. `printed` holds the
+    paper's ablations: "Table 3" -> variant -> metric -> number. `assets` names a folder
     beside the page for the pictures; "" puts them inside. Raises UsageError when the pictures do
     not fit into a page.
     """
     kept = read_shown(results.root)
     look = charts.looks(results)
     shown = viewer.build(results, protocol, kept, look, budget=BUDGET, assets=assets)
-    tables = comparison_tables(results, protocol)
+    table = table2(results, protocol)
     script, style = _source("page.js") + "\n" + _source("viewer.js"), _source("style.css")
     text = _template().render(
         title=f"fvsr-bench: {results.facts.name}",
@@ -56,10 +59,11 @@ def render_page(
         demo=results.facts.kind == "demo",
         data_note=results.data_note(),
         protocol=protocol,
-        summary=summary(tables[0]),
+        summary=summary(table),
         table1=table1_rows(results),
-        tables=tables,
-        charts=charts.build(results, protocol, tables[0], look),
+        table=table,
+        more_tables=plain_tables(results, protocol, printed or {}),
+        charts=charts.build(results, protocol, table, look),
         look=look,
         runs=results.manifests,
         claims=Markup(claims),
@@ -82,6 +86,7 @@ def write_page(
     protocol: EvalProtocol = FAPN_PROTOCOL,
     *,
     claims: str = "",
+    printed: Mapping[str, Printed] | None = None,
     assets: bool = False,
 ) -> Path:
     """Write `index.html` (`index-PROTOCOL.html` for another protocol) into a results folder.
@@ -91,7 +96,9 @@ def write_page(
     results = load_results(root)
     suffix = "" if protocol == FAPN_PROTOCOL else f"-{protocol.name}"
     folder = f"index{suffix}-files"
-    page = render_page(results, protocol, claims=claims, assets=folder if assets else "")
+    page = render_page(
+        results, protocol, claims=claims, printed=printed, assets=folder if assets else ""
+    )
     for name, content in page.assets.items():
         write_atomic(root / folder / name, content)
     path = root / f"index{suffix}.html"
@@ -159,8 +166,3 @@ def _version(results: Results) -> str:
     """List the versions of fvsr-bench that measured the numbers."""
     found = {str(m.identity.get("version", "")) for m in results.complete} - {""}
     return ", ".join(sorted(found)) or "unknown"
-
-
-def series_of(tables: Sequence[Table]) -> list[str]:
-    """List the run ids of all tables, each once."""
-    return list(dict.fromkeys(row.manifest.run_id for table in tables for row in table.rows))

@@ -191,9 +191,7 @@ def _webp(image: np.ndarray) -> bytes:
 
 def _encode(image: np.ndarray, quality: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(
-        buffer, format="JPEG", quality=quality, subsampling=0, optimize=True
-    )
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
