@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fvsr_bench import evaluate, records, registry, report
+from fvsr_bench.cli import report as pages
 from fvsr_bench.cli import run
 from fvsr_bench.faces.judge import face_distance
 
@@ -55,6 +56,8 @@ def place(tmp_path, tiny, method_file, save_dummy, monkeypatch, judge) -> Place:
     real = report.render_figure5  # left out where there is something to draw: it takes seconds
     quick = lambda results, protocol: {} if results.complete else real(results, protocol)  # noqa: E731
     monkeypatch.setattr(report, "render_figure5", quick)
+    monkeypatch.setattr(pages, "keep_again", lambda *_: None)
+    monkeypatch.setattr(pages, "write_html", lambda out, *_: out / "index.html")
     return Place(tmp_path, tiny, tmp_path / "out", method_file, save_dummy)
 
 
