@@ -128,9 +128,8 @@ def _decode(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFr
 
 
 def _upright(frame: av.VideoFrame, exact: bool) -> np.ndarray:
-    options = {"interpolation": EXACT} if exact else {}
     try:
-        rgb = frame.to_ndarray(format="rgb24", **options)
+        rgb = frame.to_ndarray(format="rgb24", interpolation=EXACT if exact else None)
     except (FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"has frames that cannot be shown as RGB ({_reason(error)})") from error
     quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
