@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -129,7 +130,9 @@ class Run:
     def load(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint without running code from it; raises WeightsError if it is no good."""
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch remarks on files that are not its own
+                state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise WeightsError(
                 f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to restart."

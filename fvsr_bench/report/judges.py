@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from fvsr_bench.report.results import Results
@@ -49,16 +50,17 @@ def judge_rows(results: Results) -> list[dict[str, str | Estimate]]:
     chosen = pd.concat([records[records["metric"].isin(wanted)], same]).astype({"metric": str})
     clips = chosen.groupby(["run_id", "metric", "protocol", "clip"], observed=True)["value"].mean()
     values: dict[tuple[str, str, str], Estimate] = {}
-    for key, group in clips.groupby(level=[0, 1, 2], observed=True):
-        values[str(key[0]), str(key[1]), str(key[2])] = bootstrap_mean(group.to_numpy(float))
+    wide = clips.unstack("clip").sort_index()
+    for (run_id, metric, protocol), row in zip(wide.index, wide.to_numpy(float), strict=True):
+        values[str(run_id), str(metric), str(protocol)] = bootstrap_mean(row[~np.isnan(row)])
     names = titles(results.complete)
     rows: list[dict[str, str | Estimate]] = []
     for run in results.complete:
-        row: dict[str, str | Estimate] = {"method": names[run.run_id]}
+        found: dict[str, str | Estimate] = {"method": names[run.run_id]}
         for (run_id, metric, protocol), estimate in sorted(values.items()):
             if run_id == run.run_id:
-                row[f"{metric} {protocol}"] = estimate
-        rows.append(row)
+                found[f"{metric} {protocol}"] = estimate
+        rows.append(found)
     return rows
 
 
