@@ -147,7 +147,8 @@ def _cell(source: Source, clip: KeptClip, name: str, at: int, parts: Sequence[st
     text = ""
     if run is not None:
         values = charts.frame_values(source.results, "psnr", source.protocol)
-        text = f"{values.loc[(run.run_id, clip.clip), clip.frames[at]]:.2f} dB"
+        row = values.index.get_loc((run.run_id, clip.clip))
+        text = f"{values[clip.frames[at]].to_numpy(float)[row]:.2f} dB"
     return Cell(image=image, size=clip.size, boxes=boxes, text=text, framed=name == GT)
 
 
@@ -195,8 +196,9 @@ def _draw_cell(
     below = top - CELL
     for place, (part, (x0, y0, x1, y1)) in enumerate(cell.boxes.items()):
         if cell.framed:
-            look = {"edgecolor": PARTS[part], "facecolor": "none", "linewidth": 1.0}
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, **look))
+            frame = Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor=PARTS[part], facecolor="none")
+            frame.set_linewidth(1.0)
+            axes.add_patch(frame)
         at = (left + place * (side + GAP), below - GAP - side)
         inset = figure.add_axes((at[0] / width, at[1] / height, side / width, side / height))
         ratio = len(cell.image) / cell.size
