@@ -187,7 +187,8 @@ def load_ledger(path: Path | None = None) -> Ledger:
 
 
 def _first_problem(error: ValidationError, raw: object) -> str:
-    problem = error.errors()[0]
+    extra = [e for e in error.errors() if "unexpected" in e["type"] or "extra" in e["type"]]
+    problem = (extra or error.errors())[0]  # a misspelt key explains why another is missing
     parts: list[str] = []
     for part in problem["loc"]:
         if isinstance(part, int) and parts[-1:] == ["claim"] and isinstance(raw, dict):

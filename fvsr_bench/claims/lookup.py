@@ -54,20 +54,29 @@ def find_method(method: Method, results: Results) -> RunManifest | str:
         plain = not method.without and not method.loss
         return tried[0].reason if tried and plain else "no run in these results"
     facts = results.facts
-    return min(runs, key=lambda m: (bool(m.about.mismatch), m.weights != facts.degradation, m.stem))
+    named = "loss-" if method.loss else "full"  # an ablation's own run before one that equals it
+
+    def rank(m: RunManifest) -> tuple[bool, bool, bool, str]:
+        fits = m.variant.startswith(named)
+        return bool(m.about.mismatch), not fits, m.weights != facts.degradation, m.stem
+
+    return min(runs, key=rank)
 
 
 def stands_for(run: RunManifest, method: Method) -> bool:
     """Say whether a run has exactly the method's ablated parts and its training loss.
 
-    Ablated parts stand in the variant ("-nic-fsrc") or the weights' tag ("bi-no-fsrc-no-nic"), loss
-    terms on the weights' card. Runs at reduced precision stand for nothing.
+    Ablated parts stand in the variant ("no-fsrc-no-nic") or the weights' tag; the loss in the
+    variant ("loss-gan") or, for a full network, among the terms on the weights' card. Runs at
+    reduced precision stand for nothing.
     """
     words = set(re.split(r"[-+,_ ]", f"{run.variant}-{run.weights}".lower()))
     if "bf16" in words:
         return False
     if method.without:
         return words & {"nic", "fsrc"} == set(method.without)
+    if method.loss and run.variant.startswith("loss-"):
+        return run.variant.removeprefix("loss-") == method.loss.removeprefix("mse+")
     if run.variant != "full" or "no" in words:
         return False
     if not method.loss:
