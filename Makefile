@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
     $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint campaign clean
+.PHONY: help install demo test lint campaign docs clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ lint: $(VENV)/.installed-test ## Check style, types and layers only
 
 campaign: $(VENV)/.installed ## Train whatever network is still missing (hours; resumes)
 	$(BIN)/fvsr-bench campaign campaigns/faceclips.toml
+
+docs: ## Copy the tables in results/ into the pages that show them
+	$(PYTHON) docs/fill.py
 
 clean: ## Delete .venv and everything that tools left behind
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
