@@ -87,4 +87,6 @@ def test_included_tables_are_the_files_they_come_from(project_root: Path) -> Non
         text = page.read_text(encoding="utf-8")
         for path, block in re.findall(r"<!-- from (\S+) -->\n(.*?)<!-- end -->", text, re.DOTALL):
             original = (project_root / path).read_text(encoding="utf-8")
-            assert block.strip() == original.strip(), f"{page.name} shows an older {path}: make docs"
+            assert block.strip() == original.strip(), (
+                f"{page.name} shows an older {path}: make docs"
+            )
