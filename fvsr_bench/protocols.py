@@ -24,7 +24,7 @@ def _preset(name: str, colour: Colour, **changes: Any) -> EvalProtocol:
 
 
 # FAPN (the paper under reproduction) states none of its choices: RGB, all frames, no crop is the
-# default of `metrics.md`, and the convention closest to the values it prints.
+# default of docs/metrics.md, and the convention closest to the values it prints.
 PRESETS: dict[str, EvalProtocol] = {
     "fapn": FAPN_PROTOCOL,
     # SOF-VSR, ACCV 2018, evaluation.m: MATLAB rgb2ycbcr on uint8, whole frame, frames 3..29 of 31

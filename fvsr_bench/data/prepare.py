@@ -39,7 +39,7 @@ from fvsr_bench.faces.detector import FaceDetector
 from fvsr_bench.files import write_atomic
 from fvsr_bench.spec import DEGRADATIONS, digest
 
-_TOOLS = ("fvsr-bench", "facenet-pytorch", "torch", "av", "opencv-python-headless", "pillow")
+_TOOLS = ("fvsr-bench", "facenet-pytorch", "torch", "av", "opencv-python", "pillow")
 
 
 @dataclass(frozen=True, kw_only=True)
