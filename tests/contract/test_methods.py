@@ -35,8 +35,10 @@ def clip(batch: int = 1, frames: int = 4, size: int = 16, seed: int = 1) -> torc
     """Return smooth random frames in [0, 1]: blurred noise that drifts."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(batch * frames, 3, size // 4, size // 4, generator=generator)
-    return nn.functional.interpolate(noise, size=(size, size), mode="bicubic").clamp(0, 1).view(
-        batch, frames, 3, size, size
+    return (
+        nn.functional.interpolate(noise, size=(size, size), mode="bicubic")
+        .clamp(0, 1)
+        .view(batch, frames, 3, size, size)
     )
 
 
