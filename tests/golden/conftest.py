@@ -1,5 +1,6 @@
 """A small results folder made of formulas: seven methods, four clips, twelve frames, one broken."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from fvsr_bench.manifest import About, DatasetFacts, RunManifest, write_json
+from fvsr_bench.protocols import grid
 from fvsr_bench.records import RunKey, clip_table, write_table
 
 METHODS = {  # name: (title, PSNR of the paper or None, our level in dB)
@@ -110,3 +112,118 @@ def synthetic() -> Callable[..., Path]:
 def synthetic_psnr() -> Callable[[str, int], np.ndarray]:
     """Return the formula behind the records: (method, number of the clip) -> dB per frame."""
     return lambda method, clip: psnr(METHODS[method][2], clip)
+
+
+PAPER = {  # name: (title, the paper's PSNR / SSIM / Face distance or None, level in dB, ramp)
+    "bicubic": ("Bicubic", None, 29.0, 0.0),
+    "fapn": ("FAPN", (31.06, 0.924, 0.197), 31.2, 0.4),
+    "sofvsr": ("SOF-VSR", (30.75, 0.917, 0.201), 30.9, 0.0),
+    "vespcn": ("VESPCN", (30.00, 0.907, 0.228), 30.1, 0.0),
+    "frvsr": ("FRVSR", (25.25, 0.823, 0.276), 30.98, 0.3),
+    "tecogan": ("TecoGAN", (24.85, 0.811, 0.252), 28.8, 0.3),
+}
+BRIGHT = {"rgb": 0.0, "y-studio": 1.4, "y-full": 0.1, "y-studio-8bit": 1.39}  # dB above RGB
+
+
+def make_grid_results(root: Path, *, name: str = "tiny", clips: int = 14) -> Path:
+    """Write 14 clips of 7 people under every stored convention: Table 2's methods, two ablations.
+
+    tecogan's output is displaced by 1.5 px. FAPN leads SOF-VSR by 0.2 dB, but not in a
+    clip's first frame; SOF-VSR leads FRVSR by 0.01 dB, but not without the first two frames.
+    """
+    people = {f"c{k:03d}": f"s{k % 7}" for k in range(clips)}
+    facts = DatasetFacts(
+        name=name,
+        id="0123456789ab",
+        kind="faces",
+        degradation="bi",
+        phase="centre",
+        scale=4,
+        split="test",
+        clips=people,
+        splits={"train": (340, 10880), "val": (15, 480), "test": (clips, clips * FRAMES)},
+    )
+    write_json(facts, root / "manifests" / "dataset.json")
+    for number, (model, row) in enumerate(PAPER.items()):
+        write_grid_run(root, number, model, "none" if model == "bicubic" else "bi", *row)
+    write_grid_run(root, 10, "fapn", "bi-no-nic", "FAPN −nic", None, 30.6, 0.2)
+    write_grid_run(root, 11, "fapn", "bi-no-fsrc-no-nic", "FAPN −fsrc −nic", None, 30.3, 0.2)
+    return root
+
+
+def write_grid_run(
+    root: Path,
+    number: int,
+    model: str,
+    weights: str,
+    title: str,
+    paper: tuple[float, float, float] | None,
+    level: float,
+    ramp: float,
+) -> None:
+    """Write one run of `make_grid_results`: level dB at clip 0, rising by `ramp` over the clip."""
+    variant = weights.removeprefix("bi-") if weights.startswith("bi-") else "full"
+    where = f"Table 2, column '{title}'"
+    names = ("psnr", "ssim", "face")
+    published = {n: {"value": v, "where": where} for n, v in zip(names, paper or (), strict=False)}
+    manifest = RunManifest(
+        run_id=f"{number:012x}",
+        model=model,
+        variant=variant,
+        weights=weights,
+        status="complete",
+        identity={},
+        about=About(
+            title=title,
+            reference="-",
+            licence="MIT",
+            lookahead=0,
+            published=published,
+            trained_for="" if weights == "none" else "bi/centre",
+            losses="" if weights == "none" else "mse",
+        ),
+    )
+    key = RunKey(
+        run_id=manifest.run_id,
+        model=model,
+        variant=variant,
+        weights=weights,
+        dataset="tiny",
+        degradation="bi",
+    )
+    people = json.loads((root / "manifests" / "dataset.json").read_text())["clips"]
+    noise = np.random.default_rng(number).normal(0, 0.1, len(people))
+    noise -= noise.mean()
+    frame = np.arange(FRAMES)
+    tables = []
+    for k, clip in enumerate(people):
+        curve = level + 2 * np.sin(k) + noise[k] - ramp * np.exp(-frame / 3)
+        shift = 1.5 if model == "tecogan" else 0.02
+        measured: dict[tuple[str, str], np.ndarray] = {
+            ("face", "dlib-gt-box"): 0.6 - curve / 80,
+            ("shift-x", "luma"): np.asarray(shift),
+            ("shift-y", "luma"): np.asarray(shift),
+            ("shift-psnr-gain", "rgb-c8"): np.asarray(3 * shift),
+            ("shift-ssim-gain", "rgb-c8-gaussian11"): np.asarray(shift / 30),
+        }
+        for cell in grid():
+            value = curve + BRIGHT[cell.colour] + cell.crop * 0.02 * ramp
+            window = 0.005 if cell.ssim_window == "uniform" else 0.0
+            measured["psnr", cell.measure_key()] = value
+            measured["ssim", cell.ssim_key()] = 1 - 10 ** (-value / 30) + window
+        tables.append(clip_table(key, clip, measured))
+    table = pa.concat_tables(tables).unify_dictionaries()
+    write_table(table, root / "records" / f"{manifest.stem}.parquet")
+    write_json(manifest, root / "manifests" / f"{manifest.stem}.json")
+
+
+@pytest.fixture
+def grid_results() -> Callable[..., Path]:
+    """Return the function that writes Table 2's methods under every stored convention."""
+    return make_grid_results
+
+
+@pytest.fixture(scope="session")
+def grid_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a results folder with every convention, written once; for reading only."""
+    return make_grid_results(tmp_path_factory.mktemp("grid") / "results")
