@@ -76,11 +76,12 @@ def build(
     stills = {clip.clip: _still(clip, names) for clip in kept}
     strips, quality = _pictures(kept, names, budget, assets)
     place = _Placer(assets)
+    methods = [_method(name, results, titles, look) for name in names]
     data = {
         "columns": COLUMNS,
         "left": CUBIC if not cubic else cubic[0].stem,
         "right": next((m.stem for m in runs if m not in cubic), GT),
-        "methods": [_method(name, results, titles, look) for name in names],
+        "methods": methods,
         "metrics": [{"name": m.name, "title": m.title, "digits": m.digits} for m in METRICS],
         "clips": _clips(results, protocol, kept, names, strips, place),
     }
@@ -90,7 +91,7 @@ def build(
             clip=clip.clip,
             rank=describe_rank(clip.clip, ranked),
             frame=clip.frames[still_index(clip)] + 1,
-            titles=tuple(str(m["title"]) for m in data["methods"]),
+            titles=tuple(str(m["title"]) for m in methods),
             source=place(f"{clip.clip}-still", stills[clip.clip], "image/jpeg"),
         )
         for clip in kept
