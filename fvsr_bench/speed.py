@@ -50,7 +50,8 @@ def streaming_ms(
 ) -> float:
     """Return the least time of one step over `frames` frames, in ms; the first two do not count.
 
-    With one thread on a CPU it is processor time, which other programs hardly touch; else real time.
+    With one thread on a CPU it is processor time, which other programs hardly touch; else real
+    time.
     """
     alone = torch.device(device).type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter

@@ -71,7 +71,8 @@ def check(source: Source, setting: Setting, progress: Progress | None = None) ->
     lossy = sorted({f.codec for f in found.values() if f.lossy})
     marks = [f"frames were read from lossy {' and '.join(lossy)}"] if lossy else []
     if warnings:
-        marks.append(f"{len(warnings)} clips look wrong ({warnings[0]})")
+        count = f"{len(warnings)} of {len(setting.clips)} clips"
+        marks.append(f"{count} look wrong, first {warnings[0]}")
     pixels = hashlib.sha256("".join(hashes).encode()).hexdigest()
     return Checked(clips=found, sha256=pixels, warnings=tuple(marks))
 

@@ -78,3 +78,15 @@ def test_the_shell_can_complete_commands() -> None:
 
     options = {option for parameter in get_command(app).params for option in parameter.opts}
     assert "--install-completion" in options
+
+
+def test_speed_is_measured_where_a_method_streams(method_file: Callable) -> None:
+    from fvsr_bench.speed import measure_speed
+
+    speed = measure_speed("dummy")
+    assert speed.fp32 is not None
+    assert speed.bf16 is not None
+    assert min(speed.fp32, speed.bf16) > 0
+    whole = measure_speed(str(method_file("whole")))
+    assert (whole.fp32, whole.bf16) == (None, None)
+    assert "whole clip" in whole.reason
