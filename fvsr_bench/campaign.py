@@ -28,6 +28,7 @@ class Entry:
     seed: int = 0
     steps: int = 0  # 0 = the campaign's
     data: str = ""  # "" = the campaign's
+    start: str = ""  # tag of the method's weights to start from; they come earlier in the list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,11 @@ def read_campaign(path: Path) -> Campaign:
         raise UsageError(f"{path}, '{where}': {first['msg']}.") from error
 
 
-def make_job(entry: Entry, campaign: Campaign) -> TrainJob:
-    """Turn an entry into a training job; a seed other than 0 is part of the tag."""
+def make_job(entry: Entry, campaign: Campaign, weights: Path) -> TrainJob:
+    """Turn an entry into a training job; a seed other than 0 is part of the tag.
+
+    `weights` is the folder that the campaign fills, and where an entry's start lies.
+    """
     spec = load_spec(entry.method)
     tag, options = variant(spec, entry.without, entry.tag)
     recipe, changes = choose_recipe(spec, entry.recipe, entry.steps or campaign.steps)
@@ -71,12 +75,17 @@ def make_job(entry: Entry, campaign: Campaign) -> TrainJob:
         options={**options, **changes},
         recipe=recipe,
         seed=entry.seed,
+        start=_weights(weights, entry.method, entry.start) if entry.start else None,
     )
+
+
+def _weights(folder: Path, method: str, tag: str) -> Path:
+    return folder / method_name(method) / f"{tag}.safetensors"
 
 
 def is_done(job: TrainJob, weights: Path) -> bool:
     """Say whether weights trained for at least the job's steps lie in the folder."""
-    path = weights / method_name(job.method) / f"{job.tag}.safetensors"
+    path = _weights(weights, job.method, job.tag)
     if not path.is_file():
         return False
     try:
@@ -88,14 +97,17 @@ def is_done(job: TrainJob, weights: Path) -> bool:
 
 def missing(campaign: Campaign, weights: Path) -> list[tuple[Entry, TrainJob]]:
     """List what is still to be trained, in the order of the file."""
-    jobs = [(entry, make_job(entry, campaign)) for entry in campaign.train]
+    jobs = [(entry, make_job(entry, campaign, weights)) for entry in campaign.train]
     return [(entry, job) for entry, job in jobs if not is_done(job, weights)]
 
 
 def claim(
     todo: Sequence[tuple[Entry, TrainJob]], runs: Path, weights: Path
 ) -> Iterator[tuple[Entry, TrainJob]]:
-    """Yield each job that no other process is working on, holding its lock meanwhile."""
+    """Yield each job that no other process is working on, holding its lock meanwhile.
+
+    A job whose start is not there yet is left for the next call.
+    """
     runs.mkdir(parents=True, exist_ok=True)
     for entry, job in todo:
         name = f"{method_name(job.method)}-{job.tag}.lock"
@@ -105,7 +117,7 @@ def claim(
         except Timeout:
             continue
         try:
-            if not is_done(job, weights):
+            if not is_done(job, weights) and (job.start is None or job.start.is_file()):
                 yield entry, job
         finally:
             lock.release()
@@ -115,7 +127,7 @@ def summary(campaign: Campaign, weights: Path) -> list[dict[str, Any]]:
     """Return one row per network: what it is and whether its weights are there."""
     rows = []
     for entry in campaign.train:
-        job = make_job(entry, campaign)
+        job = make_job(entry, campaign, weights)
         state = "done" if is_done(job, weights) else "missing"
         rows.append(
             {

@@ -100,6 +100,12 @@ def campaign(
     data: Annotated[str, typer.Option(help="Dataset folder instead of the file's.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of weights.")] = Path("weights"),
     runs: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("runs"),
+    encoder: Annotated[
+        str, typer.Option(help="Recogniser of the loss 'face': onnx:FILE, insightface:buffalo_l.")
+    ] = "",
+    vgg: Annotated[
+        Path | None, typer.Option(help="VGG19 weights of the loss 'vgg', if not in torch's cache.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     show: Annotated[bool, typer.Option("--list", help="Only list what is done.")] = False,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 250,
@@ -117,6 +123,7 @@ def campaign(
     from fvsr_bench.campaign import claim, missing, read_campaign, summary
     from fvsr_bench.cli.progress import show_training
     from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.judges import load_judges
     from fvsr_bench.registry import load_spec
     from fvsr_bench.train import train as loop
 
@@ -134,6 +141,7 @@ def campaign(
             out=out,
             runs=runs,
             fabric=fabric,
+            judges=load_judges(job.recipe, encoder=encoder, vgg=vgg, device=fabric.device),
             validate_every=validate_every,
         )
         show_training(events, f"{load_spec(job.method).title} ({job.tag})")

@@ -1,0 +1,106 @@
+"""A campaign file says what to train; what is done is not trained again."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fvsr_bench.campaign import claim, make_job, missing, read_campaign, summary
+from fvsr_bench.errors import UsageError
+from fvsr_bench.registry import build, save_weights
+from fvsr_bench.spec import ModelCard
+
+
+def finish(folder: Path, method: str, tag: str, steps: int) -> None:
+    """Write weights with a card that says how long they were trained."""
+    card = ModelCard(
+        method=method,
+        tag=tag,
+        sha256="",
+        options={},
+        degradation="bi",
+        phase="centre",
+        origin="a test",
+        licence="none",
+        data="none",
+        recipe={"steps": steps},
+        steps=steps,
+        seed=0,
+        minutes=0.0,
+        validation={},
+    )
+    torch.manual_seed(0)
+    save_weights(folder / method / f"{tag}.safetensors", build(method).state_dict(), card)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+TWO = """
+data = "d"
+steps = 10
+[[train]]
+method = "dummy"
+[[train]]
+method = "dummy"
+tag = "again"
+start = "bi"
+steps = 5
+"""
+
+
+def test_every_campaign_in_the_repository_can_be_read(project_root: Path, tmp_path: Path) -> None:
+    files = sorted((project_root / "campaigns").glob("*.toml"))
+    assert files
+    for file in files:
+        plan = read_campaign(file)
+        rows = summary(plan, tmp_path)
+        names = [(row["method"], row["tag"]) for row in rows]
+        assert len(set(names)) == len(names), f"{file.name} trains one network twice"
+
+
+def test_shorter_training_is_not_done_and_a_start_is_waited_for(tmp_path: Path) -> None:
+    plan = read_campaign(write(tmp_path / "c.toml", TWO))
+    weights, runs = tmp_path / "w", tmp_path / "r"
+
+    def offered() -> list[str]:
+        return [job.tag for _, job in claim(missing(plan, weights), runs, weights)]
+
+    assert offered() == ["bi"]  # "again" starts from weights that are not there
+    finish(weights, "dummy", "bi", 9)
+    assert offered() == ["bi", "again"]  # nine steps are not ten
+    finish(weights, "dummy", "bi", 10)
+    assert offered() == ["again"]
+    assert make_job(plan.train[1], plan, weights).start == weights / "dummy" / "bi.safetensors"
+    finish(weights, "dummy", "again", 5)
+    assert offered() == []
+
+
+def test_what_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    plan = read_campaign(write(tmp_path / "c.toml", TWO))
+    weights, runs = tmp_path / "w", tmp_path / "r"
+    mine = claim(missing(plan, weights), runs, weights)
+    next(mine)
+    assert list(claim(missing(plan, weights), runs, weights)) == []
+    mine.close()
+    assert len(list(claim(missing(plan, weights), runs, weights))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data = 1", "is not valid|valid string"),
+        ("data =", "not valid TOML"),
+        (TWO.replace("method", "methd"), r"'train.0.*'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_campaign(write(tmp_path / "c.toml", text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read campaign .*nowhere.toml: No such file"):
+        read_campaign(tmp_path / "nowhere.toml")
