@@ -1,6 +1,6 @@
 """How much faster `data prepare` is than calling MTCNN on every full-size frame, on your videos.
 
-    python benchmarks/prepare.py VIDEOS [--videos 8] [--frames 64]
+    python benchmarks/prepare.py VIDEOS [--videos 8] [--frames 64] [--cores 1]
 
 Both sides decode the same videos, in one process, with the same cores:
   loop      `facenet_pytorch.MTCNN.detect` on each full-size frame, nothing else (timed on the
@@ -10,6 +10,7 @@ Printed: their ratio, and how far the boxes of the two differ (median and 90th p
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -52,7 +53,7 @@ def differences(path: Path, frames: int, loop: list[np.ndarray]) -> list[float]:
     return values
 
 
-def prepare_all(paths: list[Path]) -> tuple[float, dict[str, int]]:
+def prepare_all(paths: list[Path], cores: int) -> tuple[float, dict[str, int]]:
     """Run `data prepare` on copies of the videos; returns its seconds and their frames."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "videos"
@@ -60,7 +61,7 @@ def prepare_all(paths: list[Path]) -> tuple[float, dict[str, int]]:
         for path in paths:
             (source / path.name).symlink_to(path.resolve())
         start = time.perf_counter()
-        prepare(source, Path(folder) / "out", PrepareOptions())
+        prepare(source, Path(folder) / "out", PrepareOptions(), jobs=cores)
         seconds = time.perf_counter() - start
     return seconds, {path.name: sum(1 for _ in read_video(path)) for path in paths}
 
@@ -71,7 +72,9 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="folder of videos")
     parser.add_argument("--videos", type=int, default=8, help="evenly spread over the folder")
     parser.add_argument("--frames", type=int, default=64, help="that the loop sees of each video")
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="that each side may use")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.cores)
     found = find_videos(arguments.source)
     chosen = [found[i] for i in np.linspace(0, len(found) - 1, arguments.videos).astype(int)]
     loops, per_frame = {}, {}
@@ -79,10 +82,10 @@ def main() -> None:
         start = time.perf_counter()
         loops[path] = plain_loop(path, arguments.frames)
         per_frame[path.name] = (time.perf_counter() - start) / len(loops[path])
-    seconds, counts = prepare_all(chosen)
+    seconds, counts = prepare_all(chosen, arguments.cores)
     loop_seconds = sum(per_frame[name] * count for name, count in counts.items())
     far = [v for path, boxes in loops.items() for v in differences(path, arguments.frames, boxes)]
-    print(f"{len(chosen)} videos, {sum(counts.values())} frames, {torch.get_num_threads()} threads")
+    print(f"{len(chosen)} videos, {sum(counts.values())} frames, {arguments.cores} core(s) each")
     print(f"data prepare is {loop_seconds / seconds:.1f}x as fast as the plain loop")
     print(
         f"boxes differ by {np.median(far):.2f} px (median), {np.percentile(far, 90):.2f} px (90 %)"
