@@ -1,5 +1,6 @@
 """The exported step makes in onnxruntime the frames that torch makes, over a whole clip."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def frames_of(model: torch.nn.Module, frames: list[torch.Tensor], lookahead: int
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_32_frames_are_the_same(method: str, tmp_path: Path) -> None:
+def test_32_frames_are_the_same(
+    method: str, tmp_path: Path, project_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, lookahead = small(method), registry.load_spec(method).lookahead
     assert lookahead is not None
     path = tmp_path / f"{method}.onnx"
@@ -53,6 +56,14 @@ def test_32_frames_are_the_same(method: str, tmp_path: Path) -> None:
     assert np.abs(expected - plain).mean() > 1e-3, "the random network does something"
     alone = run_onnx(exported, arrays[2:])
     assert np.abs(alone[0] - expected[2]).max() > 1e-4, "the states carry something"
+    if method == "fapn":  # the program that the documentation shows
+        monkeypatch.chdir(tmp_path)
+        page = (project_root / "docs" / "your-video.md").read_text(encoding="utf-8")
+        (program,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+        names: dict = {}
+        exec(program, names)
+        shown = names["super_resolve"](arrays)
+        np.testing.assert_allclose(shown, expected.clip(0, 1), atol=1e-4)
 
 
 def test_the_command_says_what_it_wrote(
