@@ -41,6 +41,7 @@ def ablation_cells(
     cells = []
     for metric in METRICS:
         table = clip_values(results.records, metric.name, protocol)
+        clusters = results.clusters(list(table.index))
         values = {v: table[run.run_id].to_numpy(np.float64) for v, run in runs.items()}
         for variant, mine in values.items():
             apart = variant != "full" and "full" in values
@@ -49,8 +50,8 @@ def ablation_cells(
                     variant=variant,
                     metric=metric,
                     paper=printed.get(variant, {}).get(metric.name),
-                    ours=bootstrap_mean(mine),
-                    to_full=paired_difference(mine, values["full"]) if apart else None,
+                    ours=bootstrap_mean(mine, clusters),
+                    to_full=paired_difference(mine, values["full"], clusters) if apart else None,
                 )
             )
     return cells

@@ -140,10 +140,11 @@ def _paired(
             continue
         wide = clip_values(results.records, metric.name, protocol)
         top = wide[best[0].manifest.run_id]
+        clusters = results.clusters(list(wide.index))
         dots = []
         for row in others:
             values = wide[row.manifest.run_id]
-            e = paired_difference(values.to_numpy(np.float64), top.to_numpy(np.float64))
+            e = paired_difference(values.to_numpy(np.float64), top.to_numpy(np.float64), clusters)
             pairs = [(str(c), float(v)) for c, v in (values - top).items()]
             dots.append(
                 svg.Dots(

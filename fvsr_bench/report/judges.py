@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from fvsr_bench.report.results import Results
@@ -51,8 +50,9 @@ def judge_rows(results: Results) -> list[dict[str, str | Estimate]]:
     clips = chosen.groupby(["run_id", "metric", "protocol", "clip"], observed=True)["value"].mean()
     values: dict[tuple[str, str, str], Estimate] = {}
     wide = clips.unstack("clip").sort_index()
+    clusters = results.clusters([str(clip) for clip in wide.columns])
     for (run_id, metric, protocol), row in zip(wide.index, wide.to_numpy(float), strict=True):
-        values[str(run_id), str(metric), str(protocol)] = bootstrap_mean(row[~np.isnan(row)])
+        values[str(run_id), str(metric), str(protocol)] = bootstrap_mean(row, clusters)
     names = titles(results.complete)
     rows: list[dict[str, str | Estimate]] = []
     for run in results.complete:
