@@ -13,7 +13,7 @@
     right: data.right,
     at: data.clips[0].start, // index of the kept frame
     split: 50, // percent
-    zoom: 4,
+    zoom: 3,
     aim: [80, 66], // HR px: centre of the zoom window
     follow: "eyes", // or "mouth", or "" where the user aims
     metric: data.metrics[0].name,
