@@ -26,6 +26,9 @@ def phase(
         None, "--twin", help="Folder of the other dataset; made when missing.  [default: DATA-bd15]"
     ),
     out: Path = typer.Option(Path("results/phase"), "--out", "-o", help="Results folder."),
+    reuse: Path | None = typer.Option(
+        None, "--reuse", help="Results folder whose runs are taken over.  [default: results/NAME]"
+    ),
     split: str = typer.Option("test", "--split", help="Clips of this split: test, val or train."),
     limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1 or mps."),
@@ -64,6 +67,7 @@ def phase(
             split=split,
             limit=limit,
             device=str(choose_device(device)),
+            reuse=reuse or Path("results") / dataset.name,
             progress=tick,
         )
     paths = _write(finding, plan.missing, out)

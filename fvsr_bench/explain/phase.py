@@ -4,6 +4,7 @@ Two datasets that differ in nothing but the LR frames; bicubic, VESPCN, FRVSR an
 weights made for either; every mismatch evaluated on purpose, and marked as one in every table.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from fvsr_bench.data.redegrade import redegrade
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError
 from fvsr_bench.evaluate import evaluate
-from fvsr_bench.evaluate.plan import Job, Setting, choose_clips
+from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, plan
 from fvsr_bench.explain.finding import Finding, find
+from fvsr_bench.files import write_atomic
+from fvsr_bench.manifest import RunManifest, read_manifest
 from fvsr_bench.report.results import load_results
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
@@ -42,8 +45,17 @@ def plan_phase(data: str, twin: str, blurred: str = "bd15") -> Plan:
         if _has(method, tag):
             jobs.append(Job(method=method, weights=tag))
         else:
-            missing.append(f"fvsr-bench train {method} --data {folder} --tag {tag}")
+            missing.append(f"fvsr-bench train {method} --data {folder} --tag {tag}{_budget(method)}")
     return Plan(jobs=tuple(jobs), missing=tuple(missing))
+
+
+def _budget(method: str) -> str:
+    """Return the options that train a twin exactly as long as the BI weights, if these exist."""
+    if not _has(method, "bi"):
+        return ""
+    card = registry.load_card(method, "bi")
+    recipe, steps = card.recipe.get("name", "default"), card.recipe.get("steps", card.steps)
+    return f" --recipe {recipe} --steps {steps} --seed {card.seed}"
 
 
 def _has(method: str, tag: str) -> bool:
@@ -72,9 +84,13 @@ def run_phase(
     limit: int = 0,
     device: str = "cpu",
     protocol: EvalProtocol = FAPN_PROTOCOL,
+    reuse: Path | None = None,
     progress: Progress | None = None,
 ) -> Finding:
-    """Evaluate all jobs on both datasets into OUT/bi and OUT/bd15; skips what is there."""
+    """Evaluate all jobs on both datasets into OUT/bi and OUT/bd15; skips what is there.
+
+    `reuse` is a results folder whose runs of the same networks on the same clips are taken over.
+    """
     for data in (dataset, twin):
         setting = Setting(
             dataset=data,
@@ -84,8 +100,34 @@ def run_phase(
             device=device,
             allow_mismatch=True,
         )
-        evaluate(jobs, setting, out / data.degradation.name, progress)
+        folder = out / data.degradation.name
+        left = [job for job in jobs if not (reuse and take_over(job, setting, reuse, folder))]
+        evaluate(left, setting, folder, progress)
     return read_phase(out, twin.degradation.name, protocol)
+
+
+def take_over(job: Job, setting: Setting, source: Path, target: Path) -> bool:
+    """Copy the finished run of a job from another results folder, if there is one.
+
+    Everything that decides its numbers must be equal; which judges were asked as well must not.
+    """
+    wanted = plan(job, setting)
+    for path in sorted((source / "manifests").glob(f"{wanted.model}-*.json")):
+        old = read_manifest(path)
+        records = source / "records" / f"{old.stem}.parquet"
+        if old.status != "complete" or not _same_network(old, wanted) or not records.exists():
+            continue
+        for file, folder in ((records, "records"), (path, "manifests")):
+            if not (target / folder / file.name).exists():
+                write_atomic(target / folder / file.name, file.read_bytes())
+        return True
+    return False
+
+
+def _same_network(a: RunManifest, b: RunManifest) -> bool:
+    sides = ({k: v for k, v in m.identity.items() if k != "measures"} for m in (a, b))
+    first, second = (json.loads(json.dumps(side)) for side in sides)
+    return bool(first == second)
 
 
 def read_phase(out: Path, blurred: str, protocol: EvalProtocol = FAPN_PROTOCOL) -> Finding:
