@@ -115,10 +115,24 @@ def write_html(results: Path, protocol: "EvalProtocol", assets: bool = False) ->
     return write_page(
         results,
         protocol,
-        claims=html_section(judgement),
+        claims=html_section(judgement) + _phase_section(results, protocol),
         printed=printed_ablations(judgement.ledger),
         assets=assets,
     )
+
+
+def _phase_section(results: Path, protocol: "EvalProtocol") -> str:
+    """Render the phase experiment that lies beside the results of the same dataset, if any."""
+    from fvsr_bench.explain.finding import read_phase
+    from fvsr_bench.explain.text import html_section
+    from fvsr_bench.manifest import read_facts
+
+    beside = results.resolve().parent / "phase"
+    theirs = beside / "bi" / "manifests" / "dataset.json"
+    ours = results / "manifests" / "dataset.json"
+    if not theirs.exists() or read_facts(theirs).id != read_facts(ours).id:
+        return ""
+    return html_section(read_phase(beside, protocol))
 
 
 def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, float]]]:

@@ -7,14 +7,16 @@ centre (BI). Levels depend on the data, so what is compared is the gap to VESPCN
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from fvsr_bench.displacement import Shift
+from fvsr_bench.errors import DataError
 from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import clip_values
-from fvsr_bench.report.results import Results
+from fvsr_bench.report.results import Results, load_results
 from fvsr_bench.report.shift import shift_rows
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
@@ -63,6 +65,17 @@ class Finding:
     note: str
     levels: tuple[Level, ...]
     tests: tuple[Test, ...]
+
+
+def read_phase(out: Path, protocol: EvalProtocol) -> Finding:
+    """Compute the finding from the records in OUT/bi and OUT/bd15 or bd16."""
+    names = sorted(path.parent.name for path in out.glob("b*/manifests"))
+    if "bi" not in names:
+        raise DataError(
+            f"{out} holds no phase experiment; make it with: fvsr-bench explain phase --out {out}"
+        )
+    folders = {name: load_results(out / name) for name in ["bi", *(n for n in names if n != "bi")]}
+    return find(folders, protocol)
 
 
 def find(folders: Mapping[str, Results], protocol: EvalProtocol) -> Finding:

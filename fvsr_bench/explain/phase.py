@@ -15,10 +15,9 @@ from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError
 from fvsr_bench.evaluate import evaluate
 from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, plan
-from fvsr_bench.explain.finding import Finding, find
+from fvsr_bench.explain.finding import Finding, read_phase
 from fvsr_bench.files import write_atomic
 from fvsr_bench.manifest import RunManifest, read_manifest
-from fvsr_bench.report.results import load_results
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
 METHODS = ("frvsr", "tecogan")  # both are recurrent, and both were released for BD frames
@@ -45,7 +44,8 @@ def plan_phase(data: str, twin: str, blurred: str = "bd15") -> Plan:
         if _has(method, tag):
             jobs.append(Job(method=method, weights=tag))
         else:
-            missing.append(f"fvsr-bench train {method} --data {folder} --tag {tag}{_budget(method)}")
+            command = f"fvsr-bench train {method} --data {folder} --tag {tag}"
+            missing.append(command + _budget(method))
     return Plan(jobs=tuple(jobs), missing=tuple(missing))
 
 
@@ -103,7 +103,7 @@ def run_phase(
         folder = out / data.degradation.name
         left = [job for job in jobs if not (reuse and take_over(job, setting, reuse, folder))]
         evaluate(left, setting, folder, progress)
-    return read_phase(out, twin.degradation.name, protocol)
+    return read_phase(out, protocol)
 
 
 def take_over(job: Job, setting: Setting, source: Path, target: Path) -> bool:
@@ -128,11 +128,6 @@ def _same_network(a: RunManifest, b: RunManifest) -> bool:
     sides = ({k: v for k, v in m.identity.items() if k != "measures"} for m in (a, b))
     first, second = (json.loads(json.dumps(side)) for side in sides)
     return bool(first == second)
-
-
-def read_phase(out: Path, blurred: str, protocol: EvalProtocol = FAPN_PROTOCOL) -> Finding:
-    """Compute the finding from stored records alone."""
-    return find({name: load_results(out / name) for name in ("bi", blurred)}, protocol)
 
 
 def make_twin(

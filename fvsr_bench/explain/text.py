@@ -1,6 +1,7 @@
 """The phase finding as Markdown and as a figure. Same records, same bytes."""
 
 import math
+from html import escape
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -10,6 +11,20 @@ from fvsr_bench.explain.finding import NEAR, PAPER, Finding, Level, Test
 from fvsr_bench.report.figures import STYLE
 from fvsr_bench.report.text import md_table
 from fvsr_bench.statistics import Estimate
+
+HYPOTHESIS = (
+    "Hypothesis: weights made for LR frames that keep pixel 0 of every 4x4 block (BD) were fed LR "
+    "frames that take its centre (BI), which displaces the output by 1.5 px."
+)
+CAVEAT = (
+    "Levels belong to the data; what is compared with the paper is the gap to VESPCN, clip by "
+    "clip, 95 % bootstrap intervals with whole subjects resampled. A result that supports the "
+    "hypothesis does not prove what the authors did."
+)
+_HEAD = (
+    *("Method", "weights", "made for", "LR frames", "phase", "PSNR, dB", "SSIM", "paper"),
+    *("shift (right, down)", "PSNR without shift"),
+)
 
 
 def gap_text(e: Estimate | None) -> str:
@@ -37,27 +52,46 @@ def sentence(test: Test) -> str:
 
 def markdown(finding: Finding, missing: tuple[str, ...] = ()) -> str:
     """Render the finding: the hypothesis, its tests, all levels, and what is missing."""
-    head = ["Method", "weights", "made for", "LR frames", "", "PSNR, dB", "SSIM", "paper", "shift"]
     body = [_level_cells(level) for level in finding.levels]
     lines = [
         "# Does a wrong decimation phase explain FRVSR and TecoGAN in the paper's Table 2?",
         "",
-        "Hypothesis: weights made for LR frames that keep pixel 0 of every 4x4 block (BD) were fed "
-        "LR frames that take its centre (BI), which displaces the output by 1.5 px.",
+        HYPOTHESIS,
         "",
         *(f"- {sentence(test)}." for test in finding.tests),
         "",
-        *md_table([*head, "PSNR without shift"], body),
+        *md_table(_HEAD, body),
         "",
         f"- {finding.note}.",
-        "- Levels belong to the data; what is compared with the paper is the gap to VESPCN, clip "
-        "by clip, 95 % bootstrap intervals over clips with whole subjects resampled. A result "
-        "that supports the hypothesis does not prove what the authors did.",
+        f"- {CAVEAT}",
     ]
     if missing:
         lines += ["", "Not trained yet, so not evaluated; these commands make them:", ""]
         lines += [f"    {command}" for command in missing]
     return "\n".join([*lines, ""])
+
+
+def html_section(finding: Finding) -> str:
+    """Render the finding as an HTML fragment: `<section id="phase">`, no script or style."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f'<th scope="row">{escape(text)}</th>' if k == 0 else f"<td>{escape(text)}</td>"
+            for k, text in enumerate(_level_cells(level))
+        )
+        + "</tr>"
+        for level in finding.levels
+    )
+    items = "".join(f"<li>{escape(sentence(test))}.</li>" for test in finding.tests)
+    return (
+        '<section id="phase" aria-labelledby="phase-title">\n'
+        '<h2 id="phase-title">Does the decimation phase explain FRVSR and TecoGAN?</h2>\n'
+        f"<p>{escape(HYPOTHESIS)}</p>\n<ul>{items}</ul>\n"
+        '<div class="scroll"><table><caption>Matched and mismatched weights</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
+        f"<p>{escape(finding.note)}. {escape(CAVEAT)}</p>\n</section>\n"
+    )
 
 
 def _level_cells(level: Level) -> list[str]:
