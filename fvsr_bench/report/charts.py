@@ -183,17 +183,19 @@ def _paired_chart(metric: Metric, best: str, dots: list[svg.Dots]) -> Chart:
 def _cost(rows: list[Row], look: Mapping[str, int]) -> Chart | None:
     """Draw PSNR against time per frame, or against parameters where no time was stored."""
     found = [(row, row.cells["psnr"].ours.mean, _time(row.manifest)) for row in rows]
-    times = [(row, y, x) for row, y, x in found if x]
-    if len(times) >= 2 and len({_machine(row.manifest) for row, _, _ in times}) == 1:
+    times = _same_machine([(row, y, x) for row, y, x in found if x])
+    if len(times) >= 2:
         points = [
             (row.title, look[row.manifest.run_id], x, y, float(row.manifest.about.parameters))
             for row, y, x in times
         ]
         label = "time per frame (ms, logarithmic)"
+        absent = [row.title for row, _, _ in found if row not in [r for r, _, _ in times]]
         note = (
             f"Whole clips, measured while evaluating on {_machine(times[0][0].manifest)}; other "
             "work of the machine is in it: compare methods, not papers. The circle's area is the "
             "number of parameters."
+            + (f" Measured in another setting and left out: {', '.join(absent)}." if absent else "")
         )
     else:
         points = [
@@ -215,6 +217,14 @@ def _cost(rows: list[Row], look: Mapping[str, int]) -> Chart | None:
         ),
         note=note,
     )
+
+
+def _same_machine(found: list[tuple[Row, float, float]]) -> list[tuple[Row, float, float]]:
+    """Keep the rows of the device and threads that most runs have: others do not compare."""
+    groups: dict[str, list[tuple[Row, float, float]]] = {}
+    for entry in found:
+        groups.setdefault(_machine(entry[0].manifest), []).append(entry)
+    return max(groups.values(), key=len, default=[])
 
 
 def _time(manifest: RunManifest) -> float:

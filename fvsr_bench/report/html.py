@@ -124,7 +124,7 @@ def summary(table: Table) -> str:
     if face:
         value = number(face[0].cells["face"].ours.mean, 3)
         text += f" The smallest Face distance is {value} ({face[0].title})."
-    return text + _papers_own(rows)
+    return text + _papers_own(rows) + _training(rows)
 
 
 def _papers_own(rows: Sequence[Row]) -> str:
@@ -138,6 +138,16 @@ def _papers_own(rows: Sequence[Row]) -> str:
                 f"other data; here it has {mine}."
             )
     return ""
+
+
+def _training(rows: Sequence[Row]) -> str:
+    """Say how long the networks were trained: a short training is not the method's last word."""
+    steps = {row.manifest.about.steps for row in rows if row.manifest.about.steps}
+    if not steps:
+        return ""
+    low, high = min(steps), max(steps)
+    span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f" The networks were trained for {span} steps."
 
 
 def _ahead(title: str, cell: Cell) -> str:

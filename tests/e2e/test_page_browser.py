@@ -256,6 +256,15 @@ def test_a_phone_needs_no_sideways_scrolling(phone):
     assert buttons == 0
 
 
+def test_pictures_beside_the_page_are_found_when_it_is_opened_from_disk(chromium, page, tmp_path):
+    from fvsr_bench.report.html import write_page
+
+    root = Path(shutil.copytree(page.parent, tmp_path / "beside"))
+    tab = Tab(chromium, write_page(root, assets=True), DESKTOP)
+    assert tab.state("ready") == "yes"  # every picture was decoded
+    assert [e for e in chromium.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
 def test_without_script_there_are_tables_figures_and_pictures(chromium, page):
     tab = Tab(chromium, page, DESKTOP, script=False)
     try:

@@ -332,5 +332,21 @@ def test_a_picture_without_frames_or_runs_says_what_to_do(kept, synthetic, tmp_p
         pictures.draw("fig8", source)
 
 
+def test_times_are_drawn_only_of_runs_on_one_machine(synthetic, tmp_path):
+    root = synthetic(tmp_path)
+    for number, path in enumerate(sorted((root / "manifests").glob("*-0*.json"))):
+        manifest = json.loads(path.read_text())
+        manifest["circumstance"] = {"ms_per_frame": 5.0 + number, "device": "cpu", "threads": 2}
+        if manifest["model"] == "tecogan":
+            manifest["circumstance"]["threads"] = 64
+        path.write_text(json.dumps(manifest))
+    text = html.render_page(load_results(root)).html
+    cost = text[text.index('id="cost"') : text.index('id="data-set"')]
+    assert "time per frame" in cost
+    assert "left out: TecoGAN" in cost
+    assert '<g class="series s4" data-series="TecoGAN">' not in cost
+    assert 'data-series="FAPN"' in cost
+
+
 def test_the_hardest_clip_is_the_one_with_the_lowest_psnr(kept):
     assert ranking(load_results(kept), FAPN) == ["c000", "c001", "c002", "c003"]
