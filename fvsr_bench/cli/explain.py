@@ -26,6 +26,9 @@ def phase(
         None, "--twin", help="Folder of the other dataset; made when missing.  [default: DATA-bd15]"
     ),
     out: Path = typer.Option(Path("results/phase"), "--out", "-o", help="Results folder."),
+    one_way: bool = typer.Option(
+        False, "--one-way", help="Only LR frames by bi: half the time, and all that the test needs."
+    ),
     reuse: Path | None = typer.Option(
         None, "--reuse", help="Results folder whose runs are taken over.  [default: results/NAME]"
     ),
@@ -55,8 +58,10 @@ def phase(
 
     dataset = open_dataset(data)
     folder = twin_folder(dataset, blurred, twin)
-    with progress_bar("degrading") as tick:
-        other = make_twin(dataset, blurred, folder, tick)
+    other = None
+    if not one_way:
+        with progress_bar("degrading") as tick:
+            other = make_twin(dataset, blurred, folder, tick)
     plan = plan_phase(data, str(folder), blurred)
     with progress_bar("evaluating") as tick:
         finding = run_phase(

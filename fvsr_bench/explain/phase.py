@@ -76,7 +76,7 @@ def twin_folder(dataset: Dataset, blurred: str, where: Path | None) -> Path:
 
 def run_phase(
     dataset: Dataset,
-    twin: Dataset,
+    twin: Dataset | None,
     jobs: tuple[Job, ...],
     out: Path,
     *,
@@ -89,9 +89,10 @@ def run_phase(
 ) -> Finding:
     """Evaluate all jobs on both datasets into OUT/bi and OUT/bd15; skips what is there.
 
+    Without `twin` only the BI half is evaluated, which is the half that the paper can be held to.
     `reuse` is a results folder whose runs of the same networks on the same clips are taken over.
     """
-    for data in (dataset, twin):
+    for data in (dataset, twin) if twin else (dataset,):
         setting = Setting(
             dataset=data,
             clips=choose_clips(data, split, limit),

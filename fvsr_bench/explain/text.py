@@ -119,7 +119,9 @@ def figure(finding: Finding) -> Figure:
     names = [f"{x.manifest.about.title}\n{x.trained or 'no weights'}" for x in shown]
     colours = sns.color_palette("colorblind", 4)
     with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(figsize=(1.4 + 1.25 * len(shown), 4.0), layout="constrained")
+        fig, axes = plt.subplots(
+            figsize=(max(6.5, 1.4 + 1.25 * len(shown)), 4.5), layout="constrained"
+        )
         for k, level in enumerate(shown):
             e = level.psnr
             colour = colours[0] if level.matched else colours[1]
@@ -136,7 +138,8 @@ def figure(finding: Finding) -> Figure:
         low = min([x.psnr.low for x in shown] + [p for p, _ in PAPER.values()])
         axes.set(ylabel="PSNR (dB)", ylim=(math.floor(low) - 1, None))
         axes.set_xticks(range(len(shown)), names)
-        axes.set_title("LR frames by BI: the wrong phase costs dB", pad=44)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
+        axes.set_xlim(-0.6, len(shown) - 0.4)
+        axes.set_title("LR frames by BI, weights made for either phase")
+        fig.legend(loc="outside lower left", fontsize=8)
         sns.despine(fig)
     return fig

@@ -1,0 +1,72 @@
+"""The phase experiment from one command: a twin dataset, both phases, a finding, nothing twice."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fvsr_bench.explain import phase as experiment
+from fvsr_bench.explain.finding import read_phase
+from fvsr_bench.explain.text import html_section
+from fvsr_bench.spec import FAPN_PROTOCOL
+
+
+@pytest.fixture
+def only_bicubic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no network have weights: the experiment then says what to train, and runs bicubic."""
+    monkeypatch.setattr(experiment, "_has", lambda method, tag: False)
+
+
+def test_it_evaluates_what_exists_and_names_the_rest(
+    cli: Callable, tiny: Path, tmp_path: Path, only_bicubic: None
+) -> None:
+    out = tmp_path / "phase"
+    words = ("explain", "phase", "--data", tiny, "--out", out)
+    answer = cli(*words)
+    assert answer.code == 0, answer.err
+    for command in (
+        f"fvsr-bench train frvsr --data {tiny}-bd15 --tag bd15",
+        f"fvsr-bench train tecogan --data {tiny}-bd15 --tag bd15",
+        f"fvsr-bench train vespcn --data {tiny} --tag bi",
+    ):
+        assert command in answer.out
+    assert "FRVSR: not tested" in answer.out or "frvsr: not tested" in answer.out
+    rows = list(csv.DictReader((out / "phase.csv").read_text().splitlines()))
+    assert [(row["method"], row["data"]) for row in rows] == [
+        ("bicubic", "bi"),
+        ("bicubic", "bd15"),
+    ]
+    matched, wrong = rows
+    assert (matched["matched"], wrong["matched"]) == ("True", "False")
+    # bicubic takes LR pixels for the centres of their blocks: fed corners, all moves 1.5 px
+    assert float(wrong["shift_x"]) == pytest.approx(1.5, abs=0.1)
+    assert float(wrong["shift_y"]) == pytest.approx(1.5, abs=0.1)
+    assert abs(float(matched["shift_x"])) < 0.1
+    assert float(wrong["psnr_without_shift"]) > float(wrong["psnr"]) + 1
+
+    before = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    assert cli(*words).code == 0
+    assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
+
+    second = tmp_path / "again"  # the same runs, taken over instead of run again
+    done = cli(*words[:-1], second, "--reuse", out / "bi", "--json")
+    assert json.loads(done.out)["tests"][0]["answer"] == "not tested"
+    (stored,) = (out / "bi" / "records").glob("*.parquet")
+    assert (second / "bi" / "records" / stored.name).read_bytes() == stored.read_bytes()
+
+    page = html_section(read_phase(out, FAPN_PROTOCOL))
+    assert page.count("<tr>") == 3  # head and two levels
+    assert "Hypothesis" in page
+
+
+def test_the_dataset_must_be_the_centre_phase_one(
+    cli: Callable, make_tiny: Callable, tmp_path: Path
+) -> None:
+    from fvsr_bench.spec import DEGRADATIONS
+
+    root = make_tiny(tmp_path / "blurred", degradation=DEGRADATIONS["bd15"])
+    answer = cli("explain", "phase", "--data", root, "--out", tmp_path / "x")
+    assert answer.code == 2
+    assert "give the one made by bi" in answer.err
