@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from fvsr_bench.displacement import Shift
 from fvsr_bench.errors import DataError
@@ -27,6 +28,7 @@ PAPER = {  # FAPN, Table 2: PSNR in dB and SSIM
     "vespcn": (30.00, 0.907),
 }
 NEAR = 1.0  # dB: gaps closer than this to the paper's count as the same
+Values = pd.Series | None  # by clip
 Answer = Literal["supported", "too small", "too large", "not resolved", "not tested"]
 
 
@@ -55,6 +57,8 @@ class Test:
     gap: Estimate | None  # the same, mismatched, measured here
     matched_gap: Estimate | None  # the same with weights made for BI frames
     cost: Estimate | None  # mismatched minus matched weights on the same BI frames
+    reverse_gap: Estimate | None  # BI weights on BD frames, minus VESPCN on BI frames
+    reverse_cost: Estimate | None  # BI weights on BD frames, minus the same on BI frames
     missing: tuple[str, ...]
 
 
@@ -82,7 +86,8 @@ def find(folders: Mapping[str, Results], protocol: EvalProtocol) -> Finding:
     """Compute the finding from one results folder per degradation ("bi", and a BD one)."""
     levels = [level for name, r in folders.items() for level in _levels(r, name, protocol)]
     bi = folders["bi"]
-    tests = tuple(_test(name, bi, protocol) for name in ("frvsr", "tecogan"))
+    other = next((r for name, r in folders.items() if name != "bi"), None)
+    tests = tuple(_test(name, bi, other, protocol) for name in ("frvsr", "tecogan"))
     note = f"{bi.data_note()}; protocol {protocol.name}"
     return Finding(note=note, levels=tuple(levels), tests=tests)
 
@@ -126,32 +131,44 @@ def _pick(results: Results, method: str, kind: str) -> RunManifest | None:
     return min(fit, key=lambda m: (not m.weights.startswith(kind), m.stem), default=None)
 
 
-def _test(method: str, bi: Results, protocol: EvalProtocol) -> Test:
+def _psnr(results: Results | None, run: RunManifest | None, protocol: EvalProtocol) -> Values:
+    """Return a run's PSNR by clip; None without the run."""
+    if results is None or run is None:
+        return None
+    return clip_values(results.records, "psnr", protocol)[run.run_id]
+
+
+def _gap(a: Values, b: Values, results: Results) -> Estimate | None:
+    """Estimate a minus b over the clips that both have."""
+    if a is None or b is None:
+        return None
+    a, b = a.align(b, join="inner")
+    clusters = results.clusters(list(a.index))
+    return paired_difference(a.to_numpy(np.float64), b.to_numpy(np.float64), clusters)
+
+
+def _test(method: str, bi: Results, other: Results | None, protocol: EvalProtocol) -> Test:
     runs = {
         f"{method}, weights made for BD frames": _pick(bi, method, "bd"),
         f"{method}, weights made for BI frames": _pick(bi, method, "bi"),
         "vespcn, weights made for BI frames": _pick(bi, "vespcn", "bi"),
     }
-    wrong, right, reference = runs.values()
+    wrong, right, _ = runs.values()
     missing = tuple(name for name, run in runs.items() if run is None)
-    table = clip_values(bi.records, "psnr", protocol) if bi.complete else None
-
-    def gap(a: RunManifest | None, b: RunManifest | None) -> Estimate | None:
-        if a is None or b is None or table is None:
-            return None
-        ours, other = (table[m.run_id].to_numpy(np.float64) for m in (a, b))
-        return paired_difference(ours, other, bi.clusters(list(table.index)))
-
-    measured, paper = gap(wrong, reference), PAPER[method][0] - PAPER["vespcn"][0]
+    bad, good, vespcn = (_psnr(bi, run, protocol) for run in runs.values())
+    back = _psnr(other, _pick(other, method, "bi") if other else None, protocol)
+    measured, paper = _gap(bad, vespcn, bi), PAPER[method][0] - PAPER["vespcn"][0]
     known = [run for run in (wrong, right) if run is not None]
     return Test(
         method=method,
-        title=known[0].about.title if known else method,
+        title=known[0].about.title.removesuffix(" †") if known else method,
         answer=answer(measured, paper),
         paper_gap=round(paper, 2),
         gap=measured,
-        matched_gap=gap(right, reference),
-        cost=gap(wrong, right),
+        matched_gap=_gap(good, vespcn, bi),
+        cost=_gap(bad, good, bi),
+        reverse_gap=_gap(back, vespcn, bi),
+        reverse_cost=_gap(back, good, bi),
         missing=missing,
     )
 

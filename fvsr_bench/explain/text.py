@@ -35,8 +35,14 @@ def gap_text(e: Estimate | None) -> str:
 def sentence(test: Test) -> str:
     """Say in one line what the experiment says about one method."""
     paper = f"the paper prints it {test.paper_gap:+.2f} dB from VESPCN"
+    back = ""
+    if test.reverse_gap and test.reverse_cost:
+        back = (
+            f". The mismatch the other way (weights made for BI frames, fed BD frames) costs "
+            f"{gap_text(test.reverse_cost)} and puts it {gap_text(test.reverse_gap)} from VESPCN"
+        )
     if test.gap is None:
-        return f"{test.title}: not tested ({'; '.join(test.missing)} missing); {paper}"
+        return f"{test.title}: not tested ({'; '.join(test.missing)} missing); {paper}{back}"
     meaning = {
         "supported": f"hypothesis supported: within {NEAR:g} dB of the paper's gap",
         "too small": "the mismatch alone does not explain the paper's number",
@@ -46,7 +52,7 @@ def sentence(test: Test) -> str:
     matched = f", {gap_text(test.matched_gap)} with matched weights" if test.matched_gap else ""
     return (
         f"{test.title}: {meaning}. Weights made for BD frames, fed BI frames, stand "
-        f"{gap_text(test.gap)} from VESPCN here{matched}; {paper}"
+        f"{gap_text(test.gap)} from VESPCN here{matched}; {paper}{back}"
     )
 
 
