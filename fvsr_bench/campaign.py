@@ -28,6 +28,7 @@ class Entry:
     seed: int = 0
     steps: int = 0  # 0 = the campaign's
     data: str = ""  # "" = the campaign's
+    notes: str = ""  # for the card and the tables' footnotes
     start: str = ""  # tag of the method's weights to start from; they come earlier in the list
 
 
@@ -75,6 +76,7 @@ def make_job(entry: Entry, campaign: Campaign, weights: Path) -> TrainJob:
         options={**options, **changes},
         recipe=recipe,
         seed=entry.seed,
+        notes=entry.notes,
         start=_weights(weights, entry.method, entry.start) if entry.start else None,
     )
 

@@ -60,6 +60,7 @@ class About:
     trained_for: str = ""  # degradation/phase of the weights' card
     steps: int = 0
     losses: str = ""  # terms of the training, e.g. "flow+mse"; "" = no training, or unknown
+    notes: str = ""  # what the weights' card wants a reader to know
     mismatch: str = ""  # why the weights do not fit the data, when evaluated nevertheless
 
 

@@ -45,10 +45,12 @@ class TrainJob:
     recipe: TrainRecipe
     seed: int = 0
     start: Path | None = None  # weights to start from instead of a random network
+    notes: str = ""  # what the card should tell a reader, as a half-sentence
 
     def id(self, dataset_id: str) -> str:
         """Name the run folder: the same job on the same data resumes there."""
         job = {**asdict(self), "start": str(self.start)}
+        del job["notes"]  # decides nothing
         return f"{method_name(self.method)}-{self.tag}-{digest([job, dataset_id])}"
 
 
@@ -333,6 +335,7 @@ def export(
         recipe=asdict(job.recipe),
         steps=progress.best_step,
         seed=job.seed,
+        notes=job.notes,
         minutes=round(progress.seconds / 60, 1),
         validation={"psnr": round(rounded if small else full, 4), "clips": len(val_clips)},
     )

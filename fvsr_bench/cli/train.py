@@ -26,6 +26,9 @@ def train(
     without: Annotated[
         str, typer.Option(help="Parts to switch off, e.g. 'nic,fsrc' (see the method's ablations).")
     ] = "",
+    notes: Annotated[
+        str, typer.Option(help="What the card and the tables' footnotes should say of the weights.")
+    ] = "",
     start: Annotated[
         Path | None, typer.Option(help="Weights (.safetensors) to start from.")
     ] = None,
@@ -73,6 +76,7 @@ def train(
         options={**options, **changes},
         recipe=chosen,
         seed=seed,
+        notes=notes,
         start=start,
     )
     fabric = Fabric(

@@ -153,6 +153,7 @@ def plan(job: Job, setting: Setting) -> RunManifest:
         trained_for=f"{card.degradation}/{card.phase}",
         steps=card.steps,
         losses="+".join(sorted(card.recipe.get("losses") or ())),
+        notes=card.notes,
         mismatch=mismatch(card, setting.dataset),
     )
     parts = switched_off(spec, card.options)

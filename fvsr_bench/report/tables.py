@@ -196,6 +196,7 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
             "The frames are the same for every method."
         )
     notes += shift_warnings(results, [row.manifest for row in rows])
+    notes += [f"{r.title}: {r.manifest.about.notes}." for r in rows if r.manifest.about.notes]
     marked = [row.manifest.about for row in rows if row.manifest.about.mismatch]
     return (*notes, *(f"† {about.title}: {about.mismatch}." for about in marked))
 

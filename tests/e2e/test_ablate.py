@@ -78,3 +78,13 @@ def test_a_trained_ablation_makes_a_table_a_csv_and_a_figure(
     before = (out / "ablation-motion.md").read_bytes()
     assert cli("ablate", *arguments).code == 0
     assert (out / "ablation-motion.md").read_bytes() == before
+
+
+def test_a_note_on_the_card_stands_under_the_table(
+    patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = ("train", "dummy", "--data", patterns, "--steps", 1, "--device", "cpu")
+    assert cli(*training, "--notes", "a toy").code == 0
+    assert cli("run", "-m", "dummy", "-d", patterns, "-o", tmp_path / "out").code == 0
+    assert "- Dummy: a toy.\n" in (tmp_path / "out" / "table2.md").read_text()
