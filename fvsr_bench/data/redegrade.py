@@ -14,6 +14,7 @@ import pandas as pd
 
 from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
 from fvsr_bench.errors import DataError, UsageError, unknown
+from fvsr_bench.files import write_atomic
 from fvsr_bench.spec import DEGRADATIONS
 
 Progress = Callable[[str, int, int], None]  # clip, clips done, clips in all
@@ -33,7 +34,9 @@ def redegrade(
         raise UsageError(f"{out} is the dataset itself; choose another folder with --out")
     meta = _meta(dataset, degradation)
     if (out / "dataset.json").exists():
-        return _same_or_error(out, meta)
+        there = _same_or_error(out, meta)
+        _share_faces(dataset, out)
+        return there
     writer = DatasetWriter(out, meta)
     clips = dataset.clip_ids()
     for done, clip_id in enumerate(clips):
@@ -44,7 +47,9 @@ def redegrade(
             writer.add(_info(dataset.row(clip_id)), dataset.load(clip_id).hr, linked=folder)
     if progress:
         progress("done", len(clips), len(clips))
-    return writer.finish(skipped=_skipped(dataset))
+    made = writer.finish(skipped=_skipped(dataset))
+    _share_faces(dataset, out)
+    return made
 
 
 def _meta(dataset: Dataset, degradation: str) -> DatasetMeta:
@@ -75,6 +80,14 @@ def _info(row: Any) -> ClipInfo:
     for name in ("first_frame", "frames"):
         values[name] = int(values[name])
     return ClipInfo(**{**values, "fps": float(values["fps"])})
+
+
+def _share_faces(dataset: Dataset, out: Path) -> None:
+    """Hand on what is cached about the ground truth's faces: named by content, minutes to make."""
+    target = out / ".cache" / "faces"
+    for path in (dataset.root / ".cache" / "faces").glob("*.npz"):
+        if not (target / path.name).exists():
+            write_atomic(target / path.name, path.read_bytes())
 
 
 def _skipped(dataset: Dataset) -> list[dict[str, Any]]:
