@@ -133,12 +133,13 @@ def _render(
     caption = f"{title}. {spec.title} and its variants"
     found = ablation_cells(results, protocol, runs, spec.printed.get(title, {}))
     lacking = [cell.variant for cell in cells if cell.variant not in runs]
-    text = ablation_markdown(found, caption, lacking, protocol)
+    note = results.data_note()
+    text = ablation_markdown(found, caption, lacking, protocol, note)
     suffix = "" if protocol.name == "fapn" else f"-{protocol.name}"
     for kind, content in (
         ("md", text),
         ("csv", ablation_csv(found)),
-        ("png", ablation_figure(found, caption)),
+        ("png", ablation_figure(found, f"{caption} ({note})")),
     ):
         write_atomic(folder / f"{name}{suffix}.{kind}", content)
     if as_json:

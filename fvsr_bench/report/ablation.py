@@ -29,6 +29,7 @@ class AblationCell:
     paper: float | None
     ours: Estimate
     to_full: Estimate | None  # ours minus the whole method's, paired by clip; None for itself
+    steps: int  # of the training
 
 
 def ablation_cells(
@@ -52,19 +53,25 @@ def ablation_cells(
                     paper=printed.get(variant, {}).get(metric.name),
                     ours=bootstrap_mean(mine, clusters),
                     to_full=paired_difference(mine, values["full"], clusters) if apart else None,
+                    steps=runs[variant].about.steps,
                 )
             )
     return cells
 
 
 def ablation_markdown(
-    cells: Sequence[AblationCell], caption: str, lacking: Sequence[str], protocol: EvalProtocol
+    cells: Sequence[AblationCell],
+    caption: str,
+    lacking: Sequence[str],
+    protocol: EvalProtocol,
+    data_note: str,
 ) -> str:
     """Render the cells: paper | ours | difference to the whole method with its interval."""
     head = ["Variant"]
     for metric in METRICS:
         arrow = "↑" if metric.higher_is_better else "↓"
         head += [f"{metric.title} {arrow} paper", "ours", "to full"]
+    head.append("training steps")
     body = []
     for variant in dict.fromkeys(cell.variant for cell in cells):
         row = [variant]
@@ -76,9 +83,13 @@ def ablation_markdown(
                     plus_minus(cell.ours, digits),
                     _interval(cell.to_full, digits + 1),
                 ]
-        body.append(row)
+        body.append([*row, str(next(c.steps for c in cells if c.variant == variant))])
     body += [[name, *["–"] * (len(head) - 1)] for name in lacking]
+    steps = {cell.steps for cell in cells}
+    unequal = "The networks were not trained for the same number of steps: no comparison of parts."
     notes = [
+        f"Data: {data_note}.",
+        *([unequal] if len(steps) > 1 else []),
         f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
         "To full: mean difference to the whole method with its 95 % interval, paired by clip.",
         *(f"{name}: no weights." for name in lacking),
@@ -108,6 +119,7 @@ def ablation_csv(cells: Sequence[AblationCell]) -> str:
             "to_full_low": cell.to_full.low if cell.to_full else None,
             "to_full_high": cell.to_full.high if cell.to_full else None,
             "clips": cell.ours.clips,
+            "steps": cell.steps,
         }
         for cell in cells
     ]

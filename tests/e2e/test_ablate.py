@@ -74,6 +74,7 @@ def test_a_trained_ablation_makes_a_table_a_csv_and_a_figure(
     full = table[(table["variant"] == "full") & (table["metric"] == "psnr")].iloc[0]
     assert without["to_full"] == pytest.approx(without["ours"] - full["ours"], abs=2e-6)
     assert (out / "ablation-motion.png").read_bytes().startswith(b"\x89PNG")
+    assert "dataset patterns" in (out / "ablation-motion.md").read_text()
     assert "| no-motion |" in (out / "ablation-motion.md").read_text()
     before = (out / "ablation-motion.md").read_bytes()
     assert cli("ablate", *arguments).code == 0
