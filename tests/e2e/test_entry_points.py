@@ -1,4 +1,4 @@
-"""A method that somebody else installed is found, listed and run; a name taken twice is an error."""
+"""A method that somebody else installed is found, listed and run; a name taken twice is not."""
 
 from pathlib import Path
 
