@@ -60,7 +60,7 @@ def markdown(finding: Finding, missing: tuple[str, ...] = ()) -> str:
     """Render the finding: the hypothesis, its tests, all levels, and what is missing."""
     body = [_level_cells(level) for level in finding.levels]
     lines = [
-        "# Does a wrong decimation phase explain FRVSR and TecoGAN in the paper's Table 2?",
+        "**Does a wrong decimation phase explain FRVSR and TecoGAN in the paper's Table 2?**",
         "",
         HYPOTHESIS,
         "",
@@ -120,13 +120,13 @@ def _level_cells(level: Level) -> list[str]:
 
 
 def figure(finding: Finding) -> Figure:
-    """Draw PSNR per method and weights on BI frames, with the paper's numbers as lines."""
-    shown = [level for level in finding.levels if level.data == "bi"]
-    names = [f"{x.manifest.about.title}\n{x.trained or 'no weights'}" for x in shown]
+    """Draw PSNR per method, weights and LR frames, with the paper's numbers as lines."""
+    shown = sorted(finding.levels, key=lambda x: (x.manifest.about.title, x.data, x.trained))
+    names = [f"{x.manifest.about.title}\n{x.trained or '–'} → {x.data}" for x in shown]
     colours = sns.color_palette("colorblind", 4)
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(
-            figsize=(max(6.5, 1.4 + 1.25 * len(shown)), 4.5), layout="constrained"
+            figsize=(max(6.5, 1.4 + 1.05 * len(shown)), 4.5), layout="constrained"
         )
         for k, level in enumerate(shown):
             e = level.psnr
@@ -138,14 +138,14 @@ def figure(finding: Finding) -> Figure:
             )
             if paper := PAPER.get(level.manifest.model):
                 axes.plot([k - 0.4, k + 0.4], [paper[0]] * 2, color="black", linewidth=2)
-        axes.bar(0, 0, 0, color=colours[0], label="weights made for these frames, or none")
-        axes.bar(0, 0, 0, color=colours[1], hatch="//", label="weights made for the other phase")
+        axes.bar(0, 0, 0, color=colours[0], label="LR frames of the right phase")
+        axes.bar(0, 0, 0, color=colours[1], hatch="//", label="LR frames of the other phase")
         axes.plot([], [], color="black", linewidth=2, label="printed by the paper (other data)")
         low = min([x.psnr.low for x in shown] + [p for p, _ in PAPER.values()])
         axes.set(ylabel="PSNR (dB)", ylim=(math.floor(low) - 1, None))
         axes.set_xticks(range(len(shown)), names)
         axes.set_xlim(-0.6, len(shown) - 0.4)
-        axes.set_title("LR frames by BI, weights made for either phase")
+        axes.set_title("Weights made for → LR frames they were fed")
         fig.legend(loc="outside lower left", fontsize=8)
         sns.despine(fig)
     return fig
