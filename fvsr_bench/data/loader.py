@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fvsr_bench.data.store import Dataset
+from fvsr_bench.degrade import degrade_uint8
 from fvsr_bench.errors import DataError
 from fvsr_bench.files import replacing
 from fvsr_bench.spec import Clip, TrainRecipe
@@ -59,6 +60,7 @@ class TrainSampler:
                 f"'{recipe.name}' draws {recipe.frames}."
             )
         self.recipe, self.seed, self.scale = recipe, seed, dataset.degradation.scale
+        self.degradation = dataset.degradation
         self.lengths = lengths.to_numpy()
         self.hr, self.lr, self.landmarks = _cache(dataset, split, self.clips, int(lengths.max()))
 
@@ -84,13 +86,19 @@ class TrainSampler:
         h, w = self.lr.shape[2:4]
         size_h, size_w = (self.recipe.patch or h), (self.recipe.patch or w)
         y, x, s = int(top * (h - size_h + 1)), int(left * (w - size_w + 1)), self.scale
-        lr = self.lr[clip, frames, y : y + size_h, x : x + size_w]
-        hr = self.hr[clip, frames, y * s : (y + size_h) * s, x * s : (x + size_w) * s]
-        points = self.landmarks[clip, frames] - np.array([x * s, y * s], np.float32)
+        lr, hr, points = self.lr[clip, frames], self.hr[clip, frames], self.landmarks[clip, frames]
         if mirrored:
-            lr, hr = lr[:, :, ::-1], hr[:, :, ::-1]
+            hr = hr[:, :, ::-1]
+            # Mirrored LR frames that kept pixel 0 of each block would keep its last pixel: another
+            # phase. Where LR pixels sit in the middle of their blocks, mirroring them is exact.
+            centred = self.degradation.phase == "centre"
+            lr = lr[:, :, ::-1] if centred else degrade_uint8(hr, self.degradation)
             points = points[:, _MIRRORED]
-            points[..., 0] = size_w * s - 1 - points[..., 0]
+            points[..., 0] = hr.shape[2] - 1 - points[..., 0]
+            x = w - size_w - x  # the same part of the face as without the mirror
+        lr = lr[:, y : y + size_h, x : x + size_w]
+        hr = hr[:, y * s : (y + size_h) * s, x * s : (x + size_w) * s]
+        points = points - np.array([x * s, y * s], np.float32)
         return _tensor(lr), _tensor(hr), torch.from_numpy(points)
 
 

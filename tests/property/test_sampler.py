@@ -6,8 +6,9 @@ import torch
 
 from fvsr_bench.data.loader import TrainSampler
 from fvsr_bench.data.store import ClipInfo, DatasetMeta, DatasetWriter, open_dataset
+from fvsr_bench.degrade import degrade
 from fvsr_bench.errors import DataError
-from fvsr_bench.spec import TrainRecipe
+from fvsr_bench.spec import DEGRADATIONS, TrainRecipe
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,34 @@ def test_pixels_and_landmarks_belong_together(dataset, patch):
 def _homes(i, flipped):
     points = [[20 + i, 8 + i], [8 + i, 8 + i], [14 + i, 16 + i], [19 + i, 24 + i], [9 + i, 24 + i]]
     return [points[k] for k in ([1, 0, 2, 4, 3] if flipped else range(5))]
+
+
+@pytest.mark.parametrize("name", ["bi", "bd15"])
+def test_mirrored_frames_are_degraded_like_all_others(tmp_path, name):
+    """LR is the degraded HR, also when mirrored: a mirror must not change the decimation phase."""
+    degradation = DEGRADATIONS[name]
+    meta = DatasetMeta(name="set", kind="faces", size=32, frames=4, degradation=degradation)
+    writer = DatasetWriter(tmp_path / "set", meta)
+    rng = np.random.default_rng(0)
+    info = ClipInfo(
+        clip="c",
+        source="v",
+        subject="s",
+        split="train",
+        fps=25.0,
+        first_frame=0,
+        frames=4,
+        boxes=[[0, 0, 32, 32]] * 4,
+        landmarks=[[[1, 1]] * 5] * 4,
+    )
+    writer.add(info, rng.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8))
+    sampler = TrainSampler(writer.finish(), TrainRecipe(batch=8, frames=4), seed=0)
+    batch = sampler.batch(0)
+    first = batch.hr[0]
+    assert any(torch.equal(hr, first.flip(-1)) for hr in batch.hr)  # both kinds are there
+    for lr, hr in zip(batch.lr, batch.hr, strict=True):
+        expected = degrade(hr, degradation).mul(255).round().clamp(0, 255)
+        assert (lr * 255 - expected).abs().max() <= 1.001  # rounding of halves
 
 
 def test_the_cache_is_made_once_and_may_be_deleted(dataset):
