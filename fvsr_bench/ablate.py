@@ -1,8 +1,9 @@
 """Component names -> variants of a method: which networks a table of ablations needs."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fvsr_bench.errors import UsageError, WeightsError, unknown
 from fvsr_bench.evaluate.plan import Job
@@ -20,12 +21,17 @@ class Cell:
     method: str
     variant: str  # "full", "no-nic", "no-fsrc-no-nic", "loss-face", …
     without: tuple[str, ...] = ()
-    recipe: str = "default"
+    loss: str = ""
 
     @property
     def tag(self) -> str:
         """Name the cell's weights: `bi`, `bi-no-nic`, `bi-loss-face`."""
         return "bi" if self.variant == "full" else f"bi-{self.variant}"
+
+    @property
+    def recipe(self) -> str:
+        """Name the recipe: that of the whole network, where one is there, and the cell's loss."""
+        return "+".join(part for part in (base_recipe(self.method), self.loss) if part)
 
     def command(self, data: str) -> str:
         """Return the command that trains this cell."""
@@ -44,7 +50,7 @@ class Cell:
         """Return what a training of this cell is made from."""
         spec = load_spec(self.method)
         _, options = variant(spec, self.without)
-        recipe, changes = choose_recipe(spec, self.recipe, steps)
+        recipe, changes = choose_recipe(spec, self.recipe, steps or base_steps(self.method))
         return TrainJob(
             method=self.method,
             tag=self.tag,
@@ -52,6 +58,20 @@ class Cell:
             recipe=recipe,
             seed=seed,
         )
+
+
+def base_recipe(method: str) -> str:
+    """Return the recipe that the whole network was trained with: its cells must have no other."""
+    return str(_base(method).get("name", "default"))
+
+
+def base_steps(method: str) -> int:
+    """Return for how many steps the whole network was trained; 0 = none is there."""
+    return int(_base(method).get("steps", 0))
+
+
+def _base(method: str) -> Mapping[str, Any]:
+    return load_card(method, "bi").recipe if "bi" in weights_tags(method) else {}
 
 
 def expand(method: str, words: Sequence[str]) -> list[Cell]:
@@ -69,7 +89,7 @@ def expand(method: str, words: Sequence[str]) -> list[Cell]:
     if "loss" in words:
         if len(set(words)) > 1:
             raise UsageError("'loss' is an ablation of its own: run `fvsr-bench ablate loss`.")
-        cells = [Cell(method=method, variant=f"loss-{loss}", recipe=loss) for loss in LOSS_CELLS]
+        cells = [Cell(method=method, variant=f"loss-{loss}", loss=loss) for loss in LOSS_CELLS]
         return [full, *cells]
     for word in words:
         if word not in spec.ablations:
@@ -99,14 +119,15 @@ def missing(cells: Sequence[Cell]) -> list[Cell]:
 def estimated_minutes(cell: Cell) -> float | None:
     """Estimate a cell's training time from the cards of the method's other networks, in minutes.
 
-    None if none was trained here. Crops are scaled up to whole frames.
+    None if none was trained here. Crops count by their area.
     """
     for tag in weights_tags(cell.method):
         card = load_card(cell.method, tag)
         steps, patch = int(card.recipe.get("steps", 0)), int(card.recipe.get("patch", 0))
         if steps and card.minutes:
-            share = (patch / 40) ** 2 if patch else 1.0
-            return card.minutes / steps / share * cell.train_job().recipe.steps
+            recipe = cell.train_job().recipe
+            share = ((recipe.patch or 40) / (patch or 40)) ** 2
+            return card.minutes / steps * share * recipe.steps
     return None
 
 

@@ -1,5 +1,6 @@
 """What a network is trained towards: the loss terms of a recipe, computed on one batch."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from fvsr_bench import losses
 from fvsr_bench.data.loader import Batch
-from fvsr_bench.errors import UsageError, unknown
+from fvsr_bench.errors import unknown
 from fvsr_bench.judges import Judges
 from fvsr_bench.nn import upsample
 from fvsr_bench.spec import TrainRecipe
@@ -28,11 +29,6 @@ class Objective:
         for name in recipe.losses:
             if name not in TERMS:
                 raise unknown("loss", name, TERMS)
-        if "face" in recipe.losses and recipe.patch:
-            raise UsageError(
-                f"the loss 'face' needs whole faces, and the recipe '{recipe.name}' cuts crops of "
-                f"{recipe.patch} px: use a recipe with patch 0."
-            )
         self.weights, self.judges, self.face_size = dict(recipe.losses), judges, face_size
         self.critic: Any = None
         for name, kind in CRITICS.items():
@@ -50,11 +46,10 @@ class Objective:
         """Append the way back (frames n-1..1) when the recipe compares forth and back."""
         if "ping-pong" not in self.weights:
             return batch
-        parts = {
-            name: torch.cat((x, x[:, :-1].flip(1)), 1)
-            for name, x in (("lr", batch.lr), ("hr", batch.hr), ("landmarks", batch.landmarks))
-        }
-        return Batch(**parts, clips=batch.clips)
+        clips = ("lr", "hr", "landmarks", *(("whole",) if batch.whole is not None else ()))
+        parts = {name: getattr(batch, name) for name in clips}
+        parts = {name: torch.cat((x, x[:, :-1].flip(1)), 1) for name, x in parts.items()}
+        return dataclasses.replace(batch, **parts)
 
     def terms(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """Run the network and return every term that the recipe names.
@@ -76,7 +71,7 @@ class Objective:
             elif name == "organ":
                 found[name] = losses.organ(sr, batch.hr, batch.landmarks, self.face_size)
             elif name == "face" and self.judges.encoder is not None:
-                found[name] = losses.face_vector(sr, batch.hr, batch.landmarks, self.judges.encoder)
+                found[name] = losses.face_vector(*whole_faces(sr, batch), self.judges.encoder)
             elif name == "vgg" and self.judges.vgg is not None:
                 found[name] = losses.vgg(sr, batch.hr, self.judges.vgg)
             elif name == "ping-pong":
@@ -139,6 +134,22 @@ class Objective:
             self.critic.load_state_dict(state["critic"])
             self.adam.load_state_dict(state["critic_adam"])
             self.balance = float(state["balance"])
+
+
+def whole_faces(sr: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return SR, GT and landmarks of whole faces: SR crops stand in the GT frame they belong to.
+
+    A recogniser cannot see a crop. Pasted in, all that differs between the two frames is the crop,
+    and so is all that the gradient reaches.
+    """
+    if batch.whole is None or batch.corner is None:
+        return sr, batch.hr, batch.landmarks
+    h, w = sr.shape[-2:]
+    pasted = batch.whole.clone()
+    for clip, (y, x) in enumerate(batch.corner.tolist()):
+        pasted[clip, :, :, y : y + h, x : x + w] = sr[clip]
+    offset = batch.corner.flip(-1).to(batch.landmarks)  # x, y
+    return pasted, batch.whole, batch.landmarks + offset[:, None, None]
 
 
 @torch.no_grad()

@@ -35,27 +35,26 @@ def choose_recipe(
 ) -> tuple[TrainRecipe, Mapping[str, Any]]:
     """Return the recipe and the build options that go with it; `steps` > 0 overrides its length.
 
-    "face", "gan", "vgg" and "tecogan" add loss terms to the default (`LOSSES`).
     "quick" is the default on crops of 24 LR px (about a third of the work) for 1,200 steps.
     "paper" also drops the global residual and the zero-initialised heads, where there are any.
+    "face", "gan", "vgg" and "tecogan" add loss terms to the default (`LOSSES`); after a plus to
+    another recipe: "quick+gan".
     """
-    recipes = {
+    base = {
         "default": spec.recipe,
         "quick": dataclasses.replace(spec.recipe, name="quick", steps=1200, patch=24),
-        "paper": PAPER,
+        "paper": dataclasses.replace(PAPER, losses={"mse": 1.0}),
     }
-    for loss, extra in LOSSES.items():
-        recipes[loss] = dataclasses.replace(
-            spec.recipe, name=loss, losses={**spec.recipe.losses, **extra}
-        )
-    if name not in recipes:
-        raise unknown("recipe", name, recipes)
-    recipe = recipes[name]
-    if steps:
-        recipe = dataclasses.replace(recipe, steps=steps)
-    if name != "paper":
+    first, *added = (["default"] if name in LOSSES else []) + name.split("+")
+    for part, known in ((first, [*base, *LOSSES]), *((loss, LOSSES) for loss in added)):
+        if part not in known:
+            raise unknown("recipe", part, known)
+    recipe = base[first]
+    for loss in added:
+        recipe = dataclasses.replace(recipe, losses={**recipe.losses, **LOSSES[loss]})
+    recipe = dataclasses.replace(recipe, name=name, steps=steps or recipe.steps)
+    if first != "paper":
         return recipe, {}
-    recipe = dataclasses.replace(recipe, losses={"mse": 1.0})
     literal = {"zero_init": False, "residual": "none", "skip": "none", "centre_input": False}
     accepted = _keywords(spec)
     return recipe, {key: value for key, value in literal.items() if key in accepted}

@@ -14,7 +14,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="default, quick (crops), face, gan, vgg, tecogan (losses), paper (literal)."
+            help="default, quick (crops) or paper (literal); with a loss (face, gan, vgg, "
+            "tecogan) after a plus: quick+gan."
         ),
     ] = "default",
     tag: Annotated[str, typer.Option(help="Name of the weights: OUT/METHOD/TAG.safetensors.")] = "",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fvsr_bench.data.store import Dataset
@@ -26,6 +26,10 @@ class Batch:
     hr: Float[Tensor, "b t 3 H W"]
     landmarks: Float[Tensor, "b t 5 2"]  # in HR px of the (cut, mirrored) frame
     clips: tuple[str, ...]
+    # Of crops whose loss looks at whole faces: the ground-truth frames they were cut from, and
+    # where (top, left in HR px).
+    whole: Float[Tensor, "b t 3 whole_h whole_w"] | None = None
+    corner: Int[Tensor, "b 2"] | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move the tensors to a device."""
@@ -34,6 +38,8 @@ class Batch:
             hr=self.hr.to(device, non_blocking=True),
             landmarks=self.landmarks.to(device, non_blocking=True),
             clips=self.clips,
+            whole=None if self.whole is None else self.whole.to(device, non_blocking=True),
+            corner=self.corner,
         )
 
 
@@ -75,16 +81,16 @@ class TrainSampler:
             top, left = rng.random(2)
             draws.append((clip, first, top, left, bool(rng.random() < 0.5) and recipe.hflip))
         parts = [self._cut(*draw) for draw in draws[rank::world]]
-        lr, hr, landmarks = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+        tensors = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
         names = tuple(self.clips[draw[0]] for draw in draws[rank::world])
-        return Batch(lr=lr, hr=hr, landmarks=landmarks, clips=names)
+        return Batch(**tensors, clips=names)
 
     def _cut(
         self, clip: int, first: int, top: float, left: float, mirrored: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> dict[str, Tensor]:
         frames = slice(first, first + self.recipe.frames)
         h, w = self.lr.shape[2:4]
-        size_h, size_w = (self.recipe.patch or h), (self.recipe.patch or w)
+        size_h, size_w = min(self.recipe.patch or h, h), min(self.recipe.patch or w, w)
         y, x, s = int(top * (h - size_h + 1)), int(left * (w - size_w + 1)), self.scale
         lr, hr, points = self.lr[clip, frames], self.hr[clip, frames], self.landmarks[clip, frames]
         if mirrored:
@@ -96,10 +102,14 @@ class TrainSampler:
             points = points[:, _MIRRORED]
             points[..., 0] = hr.shape[2] - 1 - points[..., 0]
             x = w - size_w - x  # the same part of the face as without the mirror
-        lr = lr[:, y : y + size_h, x : x + size_w]
-        hr = hr[:, y * s : (y + size_h) * s, x * s : (x + size_w) * s]
-        points = points - np.array([x * s, y * s], np.float32)
-        return _tensor(lr), _tensor(hr), torch.from_numpy(points)
+        cut = {
+            "lr": _tensor(lr[:, y : y + size_h, x : x + size_w]),
+            "hr": _tensor(hr[:, y * s : (y + size_h) * s, x * s : (x + size_w) * s]),
+            "landmarks": torch.from_numpy(points - np.array([x * s, y * s], np.float32)),
+        }
+        if self.recipe.patch and "face" in self.recipe.losses:
+            cut |= {"whole": _tensor(hr), "corner": torch.tensor([y * s, x * s])}
+        return cut
 
 
 def _tensor(frames: np.ndarray) -> Tensor:

@@ -1,5 +1,7 @@
 """Law: a step's batch is a function of (seed, step): frames, cuts and mirrors of stored clips."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from fvsr_bench.data.loader import TrainSampler
 from fvsr_bench.data.store import ClipInfo, DatasetMeta, DatasetWriter, open_dataset
 from fvsr_bench.degrade import degrade
 from fvsr_bench.errors import DataError
+from fvsr_bench.objective import whole_faces
 from fvsr_bench.spec import DEGRADATIONS, TrainRecipe
 
 
@@ -137,3 +140,18 @@ def test_what_cannot_be_drawn_is_explained(dataset):
         TrainSampler(dataset, TrainRecipe(), seed=0, split="val")
     with pytest.raises(DataError, match="clips of 8 frames"):
         TrainSampler(dataset, TrainRecipe(frames=10), seed=0)
+
+
+def test_a_crop_for_the_face_loss_knows_the_frame_it_was_cut_from(dataset):
+    recipe = TrainRecipe(batch=4, frames=3, patch=4, losses={"mse": 1.0, "face": 0.01})
+    batch = TrainSampler(dataset, recipe, seed=1).batch(0)
+    assert batch.whole.shape == (4, 3, 3, 32, 32)
+    pasted, whole, points = whole_faces(batch.hr, batch)
+    assert torch.equal(pasted, whole)  # the crops of the ground truth fit where they came from
+    plain = TrainSampler(dataset, replace(recipe, patch=0), seed=1).batch(0)
+    assert plain.whole is None
+    assert torch.equal(whole, plain.hr)
+    assert torch.equal(points, plain.landmarks)
+    sr = torch.zeros_like(batch.hr, requires_grad=True)
+    whole_faces(sr, batch)[0].sum().backward()
+    assert (sr.grad == 1).all()

@@ -1,0 +1,39 @@
+"""Recipes: what a name means, and that the cells of an ablation differ in one thing only."""
+
+import pytest
+
+from fvsr_bench.ablate import expand
+from fvsr_bench.errors import UsageError
+from fvsr_bench.recipes import LOSSES, choose_recipe
+from fvsr_bench.registry import load_card, load_spec
+
+SPEC = load_spec("fapn")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("base", ["default", "quick", "paper"])
+def test_a_loss_after_a_plus_is_added_to_a_recipe(base, loss):
+    plain, options = choose_recipe(SPEC, base)
+    both, same = choose_recipe(SPEC, f"{base}+{loss}", 7)
+    assert both.losses == {**plain.losses, **LOSSES[loss]}
+    assert (both.name, both.steps, both.patch) == (f"{base}+{loss}", 7, plain.patch)
+    assert options == same
+
+
+def test_a_loss_alone_is_added_to_the_default():
+    assert choose_recipe(SPEC, "gan")[0].losses == choose_recipe(SPEC, "default+gan")[0].losses
+
+
+@pytest.mark.parametrize(("name", "hint"), [("quik", "quick"), ("quick+gam", "gan")])
+def test_an_unknown_recipe_or_loss_is_refused_with_a_hint(name, hint):
+    with pytest.raises(UsageError, match=f"[Dd]id you mean .*{hint}"):
+        choose_recipe(SPEC, name)
+
+
+@pytest.mark.parametrize("words", [["nic", "fsrc"], ["loss"]])
+def test_cells_are_trained_as_the_whole_network_was(words):
+    card = load_card("fapn", "bi")
+    for cell in expand("fapn", words):
+        recipe = cell.train_job().recipe
+        assert (recipe.steps, recipe.patch) == (card.recipe["steps"], card.recipe["patch"])
+        assert set(recipe.losses) >= set(card.recipe["losses"])
