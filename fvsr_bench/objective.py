@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fvsr_bench import losses
 from fvsr_bench.data.loader import Batch
-from fvsr_bench.errors import unknown
+from fvsr_bench.errors import UsageError, unknown
 from fvsr_bench.judges import Judges
 from fvsr_bench.nn import upsample
 from fvsr_bench.spec import TrainRecipe
@@ -40,7 +40,7 @@ class Objective:
             else None
         )
         self.balance = 0.0
-        self._last: tuple[Tensor, ...] | None = None
+        self._seen: list[tuple[Tensor, ...]] = []  # what the discriminator is to be taught on
 
     def extend(self, batch: Batch) -> Batch:
         """Append the way back (frames n-1..1) when the recipe compares forth and back."""
@@ -92,31 +92,33 @@ class Objective:
             with torch.no_grad():
                 _, real_features = self.critic.judge(batch.hr, lr_up, flows)
             found["feature"] = losses.feature_distance(real_features, fake_features)
-        self._last = (sr.detach(), batch.hr, lr_up, *(flows or ()))
+        self._seen.append((sr.detach(), batch.hr, lr_up, *(flows or ())))
         return found
 
     def train_critic(self) -> dict[str, float]:
-        """Teach the discriminator on the batch just seen, unless it is too far ahead.
+        """Teach the discriminator on what `terms` saw since, unless it is too far ahead.
 
         As TecoGAN's code: it rests while the running difference of its mean scores of real and
         super-resolved frames is above 0.4. Returns what the log shows.
         """
-        if self.critic is None or self.adam is None or self._last is None:
+        if self.critic is None or self.adam is None or not self._seen:
             return {}
-        sr, hr, lr_up, *flows = self._last
-        pair = (flows[0], flows[1]) if flows else None
         self.critic.requires_grad_(True)
-        real, _ = self.critic.judge(hr, lr_up, pair)
-        fake, _ = self.critic.judge(sr, lr_up, pair)
-        loss = losses.discriminator_loss(real.float(), fake.float())
-        gap = float(torch.sigmoid(real.float()).mean() - torch.sigmoid(fake.float()).mean())
+        self.adam.zero_grad()
+        clips, total, gap = sum(len(sr) for sr, *_ in self._seen), 0.0, 0.0
+        for sr, hr, lr_up, *flows in self._seen:
+            pair, share = (flows[0], flows[1]) if flows else None, len(sr) / clips
+            real = self.critic.judge(hr, lr_up, pair)[0].float()
+            fake = self.critic.judge(sr, lr_up, pair)[0].float()
+            loss = losses.discriminator_loss(real, fake) * share
+            loss.backward()
+            total += float(loss.detach())
+            gap += share * float((torch.sigmoid(real).mean() - torch.sigmoid(fake).mean()).detach())
+        self._seen.clear()
         self.balance = 0.99 * self.balance + 0.01 * gap
         if self.balance < 0.4:
-            self.adam.zero_grad()
-            loss.backward()
             self.adam.step()
-        self._last = None
-        return {"critic": float(loss.detach())}
+        return {"critic": total}
 
     def state(self) -> dict[str, Any]:
         """Return what an exact resume needs; empty without a discriminator."""
@@ -167,6 +169,19 @@ def _flows(model: Any, lr: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
     ]
     none = lr.new_zeros(b, 1, 2, h, w)
     return torch.cat((none, up[0]), 1), torch.cat((up[1], none), 1)
+
+
+def flow_only(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of a pre-training of the flow: every other term counts nothing.
+
+    Raises UsageError if there is no flow term.
+    """
+    if not any(name in AUXILIARY for name in weights):
+        raise UsageError(
+            f"there is no flow to train beforehand: the losses are {', '.join(weights)}; expected "
+            f"one of {', '.join(AUXILIARY)}. Leave --flow-steps out."
+        )
+    return {name: weight if name in AUXILIARY else 0.0 for name, weight in weights.items()}
 
 
 def exploded(value: float, recent: Sequence[float]) -> bool:

@@ -120,6 +120,7 @@ class TrainRecipe:
     learning_rate: float = 2e-4
     schedule: Literal["flat", "cosine"] = "cosine"
     warmup: int = 20  # steps
+    flow_steps: int = 0  # first steps in which only the flow network's own terms count
     beta1: float = 0.9
     beta2: float = 0.999
     clip_grad: float = 1.0  # L2 norm; 0 = off

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from fvsr_bench.data.loader import Batch, TrainSampler
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import ModelError, UsageError, WeightsError
 from fvsr_bench.files import replacing, write_atomic, writing
-from fvsr_bench.infer import super_resolve
+from fvsr_bench.health import DeadChannels, residual_size
+from fvsr_bench.infer import super_resolve, to_tensor
 from fvsr_bench.judges import Judges
 from fvsr_bench.metrics.fidelity import psnr
-from fvsr_bench.objective import Objective, exploded
+from fvsr_bench.objective import Objective, exploded, flow_only
 from fvsr_bench.registry import (
     build,
     load_spec,
@@ -56,7 +58,7 @@ class TrainJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What the loop reports: every step, and PSNR (dB) after a validation."""
+    """What the loop reports: every step, and what `validate` found."""
 
     step: int
     steps: int
@@ -101,26 +103,41 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
         mean.lerp_(value.to(mean.dtype), 1 - decay)
 
 
-def validate(model: nn.Module, dataset: Dataset, clips: list[str], device: torch.device) -> float:
-    """Return the mean PSNR (dB, RGB, 8 bit) over the clips: what chooses a checkpoint."""
+def validate(
+    model: nn.Module, dataset: Dataset, clips: list[str], device: torch.device
+) -> dict[str, float]:
+    """Return what is watched while training, on whole clips.
+
+    "psnr": mean over the clips in dB (RGB, 8 bit), which chooses the checkpoint; of the first clip,
+    "dead": share of ReLU channels that are zero everywhere, and "residual": RMS of what the network
+    adds to bicubic, in 8-bit levels.
+    """
     model.eval()
-    values = []
+    values: list[Tensor] = []
+    found: dict[str, float] = {}
     for clip_id in clips:
         clip = dataset.load(clip_id)
-        sr = super_resolve(model, clip.lr, device=device, precision="bf16").cpu()
-        hr = torch.from_numpy(clip.hr).movedim(-1, -3).float().div(255)
-        values.append(psnr(sr, hr, FAPN_PROTOCOL).mean())
+        with DeadChannels() if not values else nullcontext() as watch:
+            sr = super_resolve(model, clip.lr, device=device, precision="bf16").cpu()
+        if watch is not None:
+            residual = residual_size(sr, to_tensor(clip.lr))
+            found = {"dead": watch.share, "residual": float(residual)}
+        values.append(psnr(sr, to_tensor(clip.hr), FAPN_PROTOCOL).mean())
     model.train()
-    return float(torch.stack(values).mean())
+    return {"psnr": float(torch.stack(values).mean()), **found}
 
 
 class Run:
-    """A run folder: checkpoint.pt (the last good state), best.pt, log.jsonl."""
+    """A run folder: checkpoint.pt (the last good state), best.pt, log.jsonl, TensorBoard's events.
+
+    The events are written where the package tensorboard is installed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkpoint, self.best = folder / "checkpoint.pt", folder / "best.pt"
         self.log = folder / "log.jsonl"
+        self.board: Any = None
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -154,13 +171,41 @@ class Run:
         """Append one line to the log."""
         with writing(self.log), self.log.open("a") as file:
             file.write(json.dumps(row) + "\n")
+        if self.board is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self.board.add_scalar(name, value, row["step"])
+
+    def open_board(self, step: int) -> None:
+        """Write events for TensorBoard from now on, if it is installed; drop those after `step`."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self.board = SummaryWriter(str(self.folder), purge_step=step + 1)
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds."""
+        if self.board is not None:
+            self.board.close()
 
 
 class Learner:
-    """The network, its running average, optimiser and objective; takes one step at a time."""
+    """The network, its running average, optimiser and objective; takes one step at a time.
 
-    def __init__(self, job: TrainJob, dataset: Dataset, fabric: Fabric, judges: Judges) -> None:
-        self.job, self.recipe, self.fabric = job, job.recipe, fabric
+    `micro_batch` > 0 sends that many clips at once through the network and adds the gradients up:
+    the same step (but for rounding) with the activations of fewer clips in memory.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        dataset: Dataset,
+        fabric: Fabric,
+        judges: Judges,
+        micro_batch: int = 0,
+    ) -> None:
+        self.job, self.recipe, self.fabric, self.micro_batch = job, job.recipe, fabric, micro_batch
         torch.manual_seed(job.seed)  # decides the initial weights; batches have their own seed
         self.network, average = build(job.method, job.options), build(job.method, job.options)
         if job.start:
@@ -186,15 +231,24 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, number)
         # Not Fabric's mixed precision: it rounds the inputs, frames and all, to bfloat16.
-        bf16 = self.recipe.precision == "bf16"
-        with torch.autocast(self.fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
-            terms = self.objective.terms(self.model, batch)
-            loss, shown = total_loss(terms, self.recipe.losses)
-        if exploded(float(loss.detach()), self.recent):
-            raise FloatingPointError(f"a loss of {float(loss.detach()):.4g}")
-        self.recent.append(float(loss.detach()))
+        bf16, device = self.recipe.precision == "bf16", self.fabric.device.type
+        weights = self.recipe.losses
+        if number < self.recipe.flow_steps:
+            weights = flow_only(weights)
+        parts, total, shown = batch.split(self.micro_batch), 0.0, dict.fromkeys(weights, 0.0)
         self.optimiser.zero_grad()
-        self.fabric.backward(loss)
+        for part in parts:
+            share, last = len(part.clips) / len(batch.clips), part is parts[-1]
+            with self.fabric.no_backward_sync(self.model, enabled=not last):
+                with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+                    terms = self.objective.terms(self.model, part)
+                    loss, values = total_loss(terms, weights)
+                total += share * float(loss.detach())
+                if not math.isfinite(total) or (last and exploded(total, self.recent)):
+                    raise FloatingPointError(f"a loss of {total:.4g}")
+                self.fabric.backward(loss * share)
+            shown = {name: shown[name] + share * value for name, value in values.items()}
+        self.recent.append(total)
         if self.recipe.clip_grad:
             norm = self.fabric.clip_gradients(
                 self.model,
@@ -206,7 +260,7 @@ class Learner:
                 raise FloatingPointError("a gradient that is not finite")
         self.optimiser.step()
         update_average(self.average, self.network, self.recipe.ema, number)
-        with torch.autocast(self.fabric.device.type, dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             return self._mean(shown | self.objective.train_critic())
 
     def _mean(self, terms: dict[str, float]) -> dict[str, float]:
@@ -245,11 +299,13 @@ def train(
     minutes: float = 0.0,
     validate_every: int = 250,
     save_every: int = 100,
+    micro_batch: int = 0,
 ) -> Iterator[Event]:
     """Train, yielding an event per step; the last event carries the card of the written weights.
 
     `out` is the weights folder (`out/METHOD/TAG.safetensors`), `runs` holds checkpoints and logs.
     `minutes` > 0 ends the run cleanly within that time of this call; the same call goes on later.
+    `micro_batch` > 0 bounds the memory: so many clips pass through the network at once.
     Raises ModelError on NaN or explosion, with the step, the clips and the last good checkpoint.
     """
     recipe = job.recipe
@@ -257,12 +313,15 @@ def train(
         raise UsageError(f"method '{job.method}' has nothing to train.")
     began = time.monotonic()
     run = Run(runs / job.id(dataset.id))
-    learner, progress = Learner(job, dataset, fabric, judges or Judges()), Progress()
+    learner = Learner(job, dataset, fabric, judges or Judges(), micro_batch)
+    progress = Progress()
     if run.checkpoint.exists():
         state = run.load(run.checkpoint)
         learner.load(state, str(run.checkpoint))
         progress = Progress(**state["progress"])
     run.cut_log(progress.step)
+    if fabric.is_global_zero:
+        run.open_board(progress.step)
     before = progress.seconds
     sampler = TrainSampler(dataset, recipe, seed=job.seed)
     val_clips = dataset.clip_ids("val") or dataset.clip_ids("train")[:15]
@@ -283,7 +342,7 @@ def train(
         validation: dict[str, float] = {}
         if fabric.is_global_zero:
             if progress.step % validate_every == 0 or done:
-                validation = {"psnr": validate(learner.average, dataset, val_clips, fabric.device)}
+                validation = validate(learner.average, dataset, val_clips, fabric.device)
                 if validation["psnr"] >= progress.best_psnr:
                     progress.best_psnr, progress.best_step = validation["psnr"], progress.step
                     run.save(run.best, {"average": learner.average.state_dict()})
@@ -292,6 +351,8 @@ def train(
             if progress.step % save_every == 0 or late or done:
                 run.save(run.checkpoint, {**learner.state(), "progress": asdict(progress)})
         yield Event(step=progress.step, steps=recipe.steps, loss=terms, validation=validation)
+        if late or done:
+            run.close()
         if late and not done:
             note = f"time is up at step {progress.step}; the same command goes on from there"
             yield Event(step=progress.step, steps=recipe.steps, loss=terms, note=note)
@@ -313,11 +374,11 @@ def export(
     """Write the best validated weights and their card; half precision if PSNR moves < 0.005 dB."""
     device = next(average.parameters()).device
     average.load_state_dict(run.load(run.best)["average"])
-    full = validate(average, dataset, val_clips, device)
+    full = validate(average, dataset, val_clips, device)["psnr"]
     exact = {key: value.clone() for key, value in average.state_dict().items()}
     half = {key: value.half() for key, value in exact.items()}
     average.load_state_dict({key: value.float() for key, value in half.items()})
-    rounded = validate(average, dataset, val_clips, device)
+    rounded = validate(average, dataset, val_clips, device)["psnr"]
     small = abs(rounded - full) < 0.005
     spec = load_spec(job.method)
     card = ModelCard(

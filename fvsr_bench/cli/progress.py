@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def show_training(events: "Iterable[Event]", title: str, *, quiet: bool = False) -> None:
     """Follow a training run to its end: losses, validation PSNR, steps/s, time left."""
+    from fvsr_bench.health import describe
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -28,7 +30,9 @@ def show_training(events: "Iterable[Event]", title: str, *, quiet: bool = False)
             if event.validation:
                 best = f"val {event.validation['psnr']:.2f} dB"
                 if not quiet:
-                    console.print(f"{title} step {event.step}/{event.steps}: {terms} {best}")
+                    health = describe(event.validation)
+                    where = f"{title} step {event.step}/{event.steps}"
+                    console.print(f"{where}: {terms} {best} ({health})")
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0.0
             info = f"{terms} {best} {speed:.2f} steps/s"
             bar.update(task, completed=event.step, total=event.steps, info=info)

@@ -45,6 +45,13 @@ def train(
     devices: Annotated[int, typer.Option(help="Processes or GPUs per node.", min=1)] = 1,
     nodes: Annotated[int, typer.Option(help="Number of machines.", min=1)] = 1,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", min=1)] = 250,
+    flow_steps: Annotated[
+        int, typer.Option(help="First steps that teach the flow network alone.", min=0)
+    ] = 0,
+    micro_batch: Annotated[
+        int,
+        typer.Option(help="Clips in memory at once, for small machines; 0 = the batch.", min=0),
+    ] = 0,
 ) -> None:
     """Train METHOD with the benchmark's one loop and write weights with a card.
 
@@ -56,6 +63,8 @@ def train(
 
         fvsr-bench train fapn --data data/faceclips --without nic,fsrc --tag bi-no-nic-no-fsrc
     """
+    import dataclasses
+
     from lightning_fabric import Fabric
 
     from fvsr_bench.cli.data_sources import open_data
@@ -71,6 +80,7 @@ def train(
     name, options = variant(spec, parts, tag)
     dataset = open_data(data)
     chosen, changes = choose_recipe(spec, recipe, steps)
+    chosen = dataclasses.replace(chosen, flow_steps=flow_steps)
     job = TrainJob(
         method=method,
         tag=name if recipe == "default" or tag else f"{name}-{recipe}",
@@ -96,6 +106,7 @@ def train(
         judges=judges,
         minutes=minutes,
         validate_every=validate_every,
+        micro_batch=micro_batch,
     )
     show_training(events, f"{spec.title} ({job.tag})", quiet=not fabric.is_global_zero)
 

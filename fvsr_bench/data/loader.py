@@ -31,6 +31,21 @@ class Batch:
     whole: Float[Tensor, "b t 3 whole_h whole_w"] | None = None
     corner: Int[Tensor, "b 2"] | None = None
 
+    def split(self, clips: int) -> list["Batch"]:
+        """Cut into batches of at most `clips` clips; 0 = leave it whole."""
+        step = clips or len(self.clips)
+        return [
+            Batch(
+                lr=self.lr[at : at + step],
+                hr=self.hr[at : at + step],
+                landmarks=self.landmarks[at : at + step],
+                clips=self.clips[at : at + step],
+                whole=None if self.whole is None else self.whole[at : at + step],
+                corner=None if self.corner is None else self.corner[at : at + step],
+            )
+            for at in range(0, len(self.clips), step)
+        ]
+
     def to(self, device: torch.device | str) -> "Batch":
         """Move the tensors to a device."""
         return Batch(

@@ -1,6 +1,7 @@
 """Training: learns, stops in time, resumes bit for bit after a kill, and stops at NaN."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -13,11 +14,14 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from fvsr_bench.data.loader import TrainSampler
 from fvsr_bench.data.store import open_dataset
-from fvsr_bench.errors import ModelError, UsageError, WeightsError
+from fvsr_bench.errors import DataError, ModelError, UsageError, WeightsError
+from fvsr_bench.health import DeadChannels, residual_size
+from fvsr_bench.judges import Judges
 from fvsr_bench.registry import load_card, load_model, load_spec
 from fvsr_bench.spec import TrainRecipe
-from fvsr_bench.train import Event, TrainJob, train
+from fvsr_bench.train import Event, Learner, TrainJob, train
 
 RECIPE = TrainRecipe(steps=7, batch=2, frames=3, warmup=2, precision="fp32", losses={"mse": 1.0})
 
@@ -162,6 +166,128 @@ def test_a_method_without_parameters_is_refused(patterns: Path, tmp_path: Path) 
     assert not load_spec("bicubic").trainable
     with pytest.raises(UsageError, match="nothing to train"):
         go(patterns, tmp_path, method="bicubic")
+
+
+def one_step(patterns: Path, method: str, micro_batch: int, **changes) -> tuple[dict, dict, int]:
+    """Make one step; returns the losses, the new weights, and the peak of saved activations."""
+    recipe = dataclasses.replace(RECIPE, batch=4, warmup=0, **changes)
+    dataset, alive, peak = open_dataset(patterns), 0, 0
+
+    class Kept:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            nonlocal alive, peak
+            self.tensor = tensor
+            alive += tensor.nbytes
+            peak = max(peak, alive)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= self.tensor.nbytes
+
+    job = TrainJob(method=method, recipe=recipe)
+    learner = Learner(job, dataset, fabric(), Judges(), micro_batch)
+    before = {k: v.clone() for k, v in learner.network.state_dict().items()}
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        found = learner.step(TrainSampler(dataset, recipe, seed=0).batch(0), 0)
+    after = learner.network.state_dict()
+    return found, {k: after[k] - before[k] for k in after}, peak
+
+
+@pytest.mark.parametrize("losses", [{"mse": 1.0}, {"mse": 1.0, "gan": 1e-3}])
+def test_micro_batches_make_the_same_step_with_less_memory(patterns: Path, losses: dict) -> None:
+    whole, moved, memory = one_step(patterns, "frvsr", 0, losses=losses, learning_rate=1e-3)
+    parts, same, less = one_step(patterns, "frvsr", 1, losses=losses, learning_rate=1e-3)
+    assert parts["mse"] == pytest.approx(whole["mse"], rel=1e-5)
+    # Adam's first step is the sign of the gradient: where that is not tiny, both moved alike.
+    agree = [torch.isclose(moved[k], same[k], atol=1e-4).float().mean() for k in moved]
+    assert min(agree) > (0.99 if "gan" not in losses else 0.5)  # its BatchNorm sees other batches
+    if "gan" not in losses:
+        assert less < 0.5 * memory  # a quarter of the activations, and the weights
+
+
+def test_the_first_steps_may_teach_the_flow_alone(patterns: Path) -> None:
+    losses = {"mse": 1.0, "flow": 1.0}
+    _, moved, _ = one_step(patterns, "frvsr", 0, losses=losses, flow_steps=1)
+    changed = {key for key, delta in moved.items() if delta.abs().max() > 0}
+    assert changed
+    assert all(key.startswith("fnet.") for key in changed)
+    _, moved, _ = one_step(patterns, "frvsr", 0, losses=losses)
+    assert any(moved[key].abs().max() > 0 for key in moved if not key.startswith("fnet."))
+    with pytest.raises(UsageError, match=r"no flow to train beforehand: the losses are mse"):
+        one_step(patterns, "dummy", 0, flow_steps=1)
+
+
+def test_the_log_says_whether_the_network_is_alive(patterns: Path, tmp_path: Path) -> None:
+    go(patterns, tmp_path)
+    rows = [row for row in losses(tmp_path) if "val_psnr" in row]
+    assert all(0 <= row["val_dead"] < 0.9 for row in rows)
+    assert rows[0]["val_residual"] < rows[-1]["val_residual"]  # the head starts at zero
+
+
+def test_dead_channels_are_counted_and_the_residual_measured() -> None:
+    conv = torch.nn.Conv2d(3, 8, 1)
+    with torch.no_grad():
+        conv.weight.abs_()
+        conv.bias[:] = torch.tensor([1.0] * 5 + [-1e3] * 3)
+        with DeadChannels() as watch:
+            torch.nn.functional.relu(conv(torch.rand(2, 3, 4, 4)))
+            torch.nn.ReLU()(conv(torch.rand(2, 3, 4, 4)))
+            conv(torch.rand(2, 3, 4, 4)).sigmoid()
+    assert (watch.dead, watch.channels) == (6, 16)
+    lr = torch.full((1, 3, 8, 8), 0.5)
+    assert float(residual_size(torch.full((1, 3, 32, 32), 0.6), lr)) == pytest.approx(
+        25.5, rel=1e-4
+    )
+
+
+def test_curves_for_tensorboard_where_it_is_installed(patterns: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    go(patterns, tmp_path, stop_after=5)
+    go(patterns, tmp_path)
+    (run,) = (tmp_path / "runs").iterdir()
+    events = EventAccumulator(str(run)).Reload()
+    mse = {event.step: event.value for event in events.Scalars("mse")}
+    expected = {row["step"]: row["mse"] for row in losses(tmp_path)}
+    assert mse == pytest.approx(expected, rel=1e-6)
+    assert [event.step for event in events.Scalars("val_psnr")] == [3, 6, 7]
+
+
+def test_a_full_disk_loses_nothing_and_the_run_goes_on(
+    patterns: Path, tmp_path: Path, monkeypatch
+) -> None:
+    save, room = torch.save, iter([True, True, False])
+
+    def full(state, path):
+        save(state, path)
+        if not next(room):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DataError, match="the disk is full; free some space and run the same"):
+        go(patterns, tmp_path)
+    monkeypatch.undo()
+    (run,) = (tmp_path / "runs").iterdir()
+    assert not list(run.glob(".*.tmp"))
+    go(patterns, tmp_path)
+    go(patterns, tmp_path / "whole")
+    assert losses(tmp_path) == losses(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_network_or_a_newer_version_is_refused(
+    patterns: Path, tmp_path: Path
+) -> None:
+    go(patterns, tmp_path, stop_after=3)
+    (path,) = (tmp_path / "runs").glob("*/checkpoint.pt")
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "format": 99}, path)
+    with pytest.raises(WeightsError, match="newer version; update fvsr-bench"):
+        go(patterns, tmp_path)
+    other = {key: value for key, value in state["network"].items() if "blocks.9" not in key}
+    torch.save({**state, "network": other}, path)
+    with pytest.raises(WeightsError, match=r"blocks\.9"):
+        go(patterns, tmp_path)
 
 
 def test_two_processes_make_the_step_that_one_makes(patterns: Path, tmp_path: Path) -> None:
