@@ -5,6 +5,7 @@ from fvsr_bench.nn.frame_recurrent import FNet, FrameRecurrent
 from fvsr_bench.nn.ofrnet import OFRnet
 from fvsr_bench.nn.ofrnet_tip import ShuffleOFRnet, ShuffleReconstruction
 from fvsr_bench.nn.ops import (
+    autocast_type,
     drafts,
     join_luma,
     neighbours,
@@ -22,6 +23,7 @@ __all__ = [
     "ResidualBlock",
     "ShuffleOFRnet",
     "ShuffleReconstruction",
+    "autocast_type",
     "drafts",
     "join_luma",
     "neighbours",

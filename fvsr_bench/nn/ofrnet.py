@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from fvsr_bench.nn.blocks import RDB, zero_
 from fvsr_bench.nn.ops import upsample, warp
 
+PIXELS_AT_ONCE = 32_000  # of LR frames; the dense blocks' features of more do not fit into a cache
+
 
 class FlowLevel(nn.Module):
     """One level: conv, two dense blocks, both outputs fused into a flow of `out` channels."""
@@ -62,8 +64,19 @@ class OFRnet(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the flows of all levels in px of their own grids: h/2, h and scale*h.
 
-        `warp(neighbour, flow) ≈ centre`. Height and width must be even.
+        `warp(neighbour, flow) ≈ centre`. Height and width must be even. On a processor many pairs
+        go in portions that its cache holds.
         """
+        at_once = len(centre)
+        if centre.device.type == "cpu":
+            at_once = max(1, PIXELS_AT_ONCE // (centre.shape[-2] * centre.shape[-1]))
+        parts = zip(neighbour.split(at_once), centre.split(at_once), strict=True)
+        coarse, middle, fine = zip(*(self._levels(*part) for part in parts), strict=True)
+        if len(fine) == 1:
+            return coarse[0], middle[0], fine[0]
+        return torch.cat(coarse), torch.cat(middle), torch.cat(fine)
+
+    def _levels(self, neighbour: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pair = torch.cat((neighbour, centre), 1)
         if self.centre_input:
             pair = pair - 0.5
@@ -99,7 +112,9 @@ def flow_loss(
         (0.25, flow2, lr),
         (0.125, flow1, small),
     ):
-        tv = flow.diff(dim=-1).abs().mean() + flow.diff(dim=-2).abs().mean()
+        tv = F.l1_loss(flow[..., 1:], flow[..., :-1]) + F.l1_loss(
+            flow[..., 1:, :], flow[..., :-1, :]
+        )
         # The flow's unit in the authors' code is 15.5 px, so theirs is 0.01 / 15.5 per px.
         total = total + weight * (F.mse_loss(warp(neighbour, flow), centre) + 0.01 / 15.5 * tv)
     return total

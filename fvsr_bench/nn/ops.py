@@ -109,3 +109,13 @@ def join_luma(
 def neighbours(lr: Float[Tensor, "b t c h w"]) -> tuple[Tensor, Tensor]:
     """Return the clips of previous and next frames; the ends are replicated."""
     return torch.cat((lr[:, :1], lr[:, :-1]), 1), torch.cat((lr[:, 1:], lr[:, -1:]), 1)
+
+
+def autocast_type(x: Tensor) -> Tensor:
+    """Convert to the type that autocast gives a convolution's input; as it is without autocast.
+
+    Early, where several convolutions or a concatenation follow, it saves copies in float32.
+    """
+    if not torch.is_autocast_enabled(x.device.type):
+        return x
+    return x.to(torch.get_autocast_dtype(x.device.type))

@@ -9,7 +9,7 @@ from fvsr_models.fapn.nic import NIC
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fvsr_bench.nn import neighbours, split_luma, upsample
+from fvsr_bench.nn import autocast_type, neighbours, split_luma, upsample
 from fvsr_bench.nn.ofrnet import flow_loss
 
 State = dict[str, Tensor]
@@ -74,23 +74,27 @@ class FAPN(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Couple what needs no recurrence; returns it and the flow of t-1 for the SR feedback."""
         if self.nic is None or flows is None:
-            return torch.cat((previous, current, future)[: 3 if self.future_frame else 2], 1), None
+            frames = (previous, current, future)[: 3 if self.future_frame else 2]
+            return self._centred(torch.cat(frames, 1)), None
         past_flow = flows[: len(current)]
         parts = [current]
         if self.future_frame:
             parts.insert(0, self.nic.align_future(future, flows[len(current) :]))
         if not self.nic.hr_feedback:
             parts.append(self.nic.align_future(previous, past_flow))
-        return torch.cat(parts, 1), past_flow
+        return self._centred(torch.cat(parts, 1)), past_flow
+
+    def _centred(self, frames: Tensor) -> Tensor:
+        """Return what the convolutions see, in the precision in which they compute."""
+        return autocast_type(frames - 0.5 if self.centre_input else frames)
 
     def _cell(
         self, current: Tensor, coupled: Tensor, past_flow: Tensor | None, state: State
     ) -> tuple[Tensor, State]:
         """Run one time step of the recurrence on the coupled frames."""
         if self.nic is not None and past_flow is not None and self._feeds_back:
-            coupled = torch.cat((coupled, self.nic.align_past(state["sr"], past_flow)), 1)
-        if self.centre_input:
-            coupled = coupled - 0.5
+            past = self.nic.align_past(state["sr"], past_flow)
+            coupled = torch.cat((coupled, self._centred(past)), 1)
         features, hidden = self.fsrc(coupled, state.get("hidden"))
         sr = F.pixel_shuffle(features, self.scale)
         if self.residual != "none":
@@ -129,13 +133,13 @@ class FAPN(nn.Module):
         coupled, past_flow = self._couple_ahead(
             previous.flatten(0, 1), lr.flatten(0, 1), future.flatten(0, 1), flows
         )
-        coupled = coupled.unflatten(0, (b, t))
-        if past_flow is not None:
-            past_flow = past_flow.unflatten(0, (b, t))
-        state, out = self.initial_state(lr[:, 0]), []
-        for i in range(t):
-            flow = None if past_flow is None else past_flow[:, i]
-            sr, state = self._cell(lr[:, i], coupled[:, i], flow, state)
+        # unbind, not [:, i]: the gradient of an index is a clip of zeros with one frame filled in
+        frames = lr.unbind(1)
+        ready = coupled.unflatten(0, (b, t)).unbind(1)
+        paths = [None] * t if past_flow is None else past_flow.unflatten(0, (b, t)).unbind(1)
+        state, out = self.initial_state(frames[0]), []
+        for frame, known, flow in zip(frames, ready, paths, strict=True):
+            sr, state = self._cell(frame, known, flow, state)
             out.append(sr)
         return torch.stack(out, 1)
 
@@ -160,8 +164,8 @@ class FAPN(nn.Module):
         sr = self._unroll(lr, previous, future, pyramid[2])
         pairs = []
         for clip in (lr, hr):
-            centre = split_luma(clip.flatten(0, 1))[0]
-            sides = [split_luma(side.flatten(0, 1))[0] for side in neighbours(clip)]
+            y = split_luma(clip)[0]
+            centre, sides = y.flatten(0, 1), [side.flatten(0, 1) for side in neighbours(y)]
             if self.future_frame:
                 pairs.append((torch.cat(sides), torch.cat((centre, centre))))
             else:

@@ -1,0 +1,172 @@
+"""How fast a training step is: against plain code, against the machine, and method against method.
+
+    python benchmarks/train_step.py [--steps 6] [--patch 0] [--methods fapn,frvsr]
+
+One process, the paper's batch of 4 clips x 10 frames (of noise that moves: the time does not depend
+on the pixels, the losses of the two codes are compared with each other only). Printed:
+  plain     FAPN in float32, NCHW, as one writes it first: one frame and one direction of flow at a
+            time, 16 warps for 16 drafts, warps repeated for the flow loss
+  here      the same network from the same start on the same batches by the training loop
+  peak      share of the rate (FLOP/s) that a 3000 x 3000 bfloat16 matrix product reaches here
+The first two steps are not timed; of the others the median counts.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from fvsr_bench.data.loader import Batch
+from fvsr_bench.judges import Judges
+from fvsr_bench.nn import split_luma, warp
+from fvsr_bench.nn.ofrnet import flow_loss
+from fvsr_bench.objective import Objective
+from fvsr_bench.registry import build, load_spec, methods
+from fvsr_bench.spec import TrainRecipe
+from fvsr_bench.train import Learner, TrainJob, learning_rate, total_loss
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--patch", type=int, default=0, help="LR px of the frames; 0 = 40")
+    parser.add_argument("--methods", default="", help="names with commas; default: all")
+    parser.add_argument("--threads", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    size = arguments.patch or 40
+    batches = [moving_noise(size, seed) for seed in range(arguments.steps + 2)]
+    peak = matrix_peak()
+    print(f"{torch.get_num_threads()} threads, batch 4 x 10 x {size}x{size}\n")
+    fast, ours, work = run_here("fapn", batches)
+    slow, plain = run_plain(batches)
+    print(f"FAPN, here against plain float32 NCHW: {slow / fast:.2f} times the steps per second")
+    print(f"losses, plain: {' '.join(f'{v:.5f}' for v in plain)}")
+    print(f"losses, here:  {' '.join(f'{v:.5f}' for v in ours)}\n")
+    print("| method | GFLOP / step | share of the peak | time of a step, FAPN = 1 |")
+    print("| --- | ---: | ---: | ---: |")
+    wanted = [name for name in arguments.methods.split(",") if name]
+    for name in wanted or [m for m in methods() if load_spec(m).trainable]:
+        if load_spec(name).hidden:
+            continue
+        seconds, _, flops = (fast, ours, work) if name == "fapn" else run_here(name, batches)
+        share = flops / seconds / peak
+        print(f"| {name} | {flops / 1e9:.0f} | {share:.2f} | {seconds / fast:.2f} |", flush=True)
+
+
+def moving_noise(size: int, seed: int) -> Batch:
+    """Return clips of smooth noise that moves by one HR px a frame; LR is their 4 x 4 mean."""
+    torch.manual_seed(seed)
+    wide = F.interpolate(torch.rand(4, 3, size // 4 + 8, size // 4 + 8), scale_factor=16)
+    wide = F.avg_pool2d(wide, 7, 1, 3)
+    hr = torch.stack([wide[..., t : t + 4 * size, t : t + 4 * size] for t in range(10)], 1)
+    lr = F.avg_pool2d(hr.flatten(0, 1), 4).unflatten(0, (4, 10))
+    points = torch.zeros(4, 10, 5, 2)
+    return Batch(lr=lr, hr=hr, landmarks=points, clips=("a", "b", "c", "d"))
+
+
+def matrix_peak() -> float:
+    """Return the best of five bfloat16 matrix products, in FLOP/s."""
+    a = torch.randn(3000, 3000).bfloat16()
+    rates = []
+    for _ in range(5):
+        began = time.perf_counter()
+        torch.mm(a, a)
+        rates.append(2 * 3000**3 / (time.perf_counter() - began))
+    return max(rates)
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """What the loop wants to know of a dataset."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Meta:
+        """The side of a face frame."""
+
+        size: int = 160
+
+    meta: Meta = Meta()
+
+
+def run_here(method: str, batches: list[Batch]) -> tuple[float, list[float], int]:
+    """Return seconds a step, the MSE of each step, and FLOP a step, by the training loop."""
+    spec = load_spec(method)
+    job = TrainJob(method=method, options=spec.options, recipe=spec.recipe)
+    dataset: Any = Faces()
+    learner = Learner(job, dataset, Fabric(accelerator="cpu", devices=1), Judges())
+    counter, times, losses = FlopCounterMode(display=False), [], []
+    with counter:
+        losses.append(learner.step(batches[0], 0)["mse"])
+    for number, batch in enumerate(batches[1:], 1):
+        began = time.perf_counter()
+        losses.append(learner.step(batch, number)["mse"])
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:]), losses, counter.get_total_flops()
+
+
+def run_plain(batches: list[Batch]) -> tuple[float, list[float]]:
+    """Return seconds a step and the MSE of each step, by plain code."""
+    spec = load_spec("fapn")
+    recipe: TrainRecipe = spec.recipe
+    torch.manual_seed(0)
+    network = build("fapn", spec.options)
+    model = Plain(network)
+    objective = Objective(recipe, Judges(), face_size=160, device="cpu")
+    adam = torch.optim.Adam(network.parameters(), betas=(recipe.beta1, recipe.beta2))
+    times, losses = [], []
+    for number, batch in enumerate(batches):
+        began = time.perf_counter()
+        adam.param_groups[0]["lr"] = learning_rate(recipe, number)
+        loss, shown = total_loss(objective.terms(model, batch), recipe.losses)
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_grad)
+        adam.step()
+        losses.append(shown["mse"])
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[2:]), losses
+
+
+class Plain:
+    """FAPN's equations one after the other, on the weights of a `FAPN`."""
+
+    def __init__(self, network: Any) -> None:
+        self.net, self.ofe = network, network.nic.ofe
+
+    def forward_train(self, lr: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the SR clip and the flow loss, frame by frame."""
+        out, flow_losses, last = [], [], lr.shape[1] - 1
+        state = self.net.initial_state(lr[:, 0])
+        for t in range(last + 1):
+            before, after = max(t - 1, 0), min(t + 1, last)
+            centre = split_luma(lr[:, t])[0]
+            pyramids = {}
+            for side, at in (("past", before), ("ahead", after)):
+                neighbour = split_luma(lr[:, at])[0]
+                pyramids[side] = self.ofe.pyramid(neighbour, centre)
+                pair_lr = (neighbour, centre)
+                pair_hr = (split_luma(hr[:, at])[0], split_luma(hr[:, t])[0])
+                flow_losses.append(flow_loss(pyramids[side], pair_lr, pair_hr))
+            flow = pyramids["ahead"][2]
+            phases = [
+                warp(lr[:, after], flow[..., i::4, j::4] / 4) for i in range(4) for j in range(4)
+            ]
+            drafts = torch.stack(phases, 2).flatten(1, 2)
+            coupled = torch.cat((drafts, lr[:, t]), 1)
+            sr, state = self.net._cell(lr[:, t], coupled, pyramids["past"][2], state)
+            out.append(sr)
+        return torch.stack(out, 1), {"flow": torch.stack(flow_losses).mean()}
+
+
+if __name__ == "__main__":
+    main()
