@@ -1,4 +1,4 @@
-"""How long a method takes for one face in one frame when it streams, as `enhance` runs it."""
+"""What a method costs: time per face and frame when it streams, arithmetic of a training step."""
 
 import time
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from fvsr_bench import registry
 from fvsr_bench.errors import FvsrError
 from fvsr_bench.infer import Precision, step_once
+from fvsr_bench.spec import ModelCard
 
 SIZE = 40  # px: side of the LR face
 FRAMES = 12  # the fastest of them counts: what else the machine does only ever adds time
@@ -66,3 +67,26 @@ def streaming_ms(
             torch.cuda.synchronize()
         times.append(clock() - start)
     return 1000 * min(times[2:])
+
+
+def training_gflop(card: ModelCard) -> float:
+    """Return the GFLOP of one training step of the network, forward and backward.
+
+    Counted by torch (convolutions and matrix products) on one clip of the recipe's size, times the
+    clips of a batch. Discriminators and frozen judges are not counted.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size, frames = int(card.recipe.get("patch", 0)) or SIZE, int(card.recipe["frames"])
+    model: Any = registry.build(card.method, card.options)
+    lr = torch.rand(1, frames, 3, size, size)
+    hr = torch.rand(1, frames, 3, model.scale * size, model.scale * size)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        if hasattr(model, "forward_train"):
+            sr, terms = model.forward_train(lr, hr)
+        else:
+            sr, terms = model(lr), {}
+        loss: torch.Tensor = (sr - hr).square().mean()
+        (loss + sum(terms.values())).backward()
+    return counter.get_total_flops() * int(card.recipe["batch"]) / 1e9

@@ -10,6 +10,8 @@ from fvsr_bench.cli.output import print_json, print_table, progress_bar, say, ta
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+
     from fvsr_bench.claims.ledger import Ledger
     from fvsr_bench.data.store import Dataset
     from fvsr_bench.evaluate.frames import Maker
@@ -231,21 +233,75 @@ def print_paths(out: Path, paths: list[Path]) -> None:
 
 @plot.command("training")
 def plot_training(
-    run: Path = typer.Argument(help="A run folder of `train`, e.g. runs/fapn-bi-…"),
-    out: Path | None = typer.Option(None, "--out", "-o", help="PNG file.  [default: in RUN]"),
+    runs: list[Path] = typer.Argument(
+        help="Run folders of `train`, e.g. runs/fapn-bi-…; or kept curves, a training.csv."
+    ),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Folder of the figure.  [default: that of the run or CSV]"
+    ),
 ) -> None:
-    """Draw the curves of a training run: loss terms and validation PSNR.
+    """Draw the curves of a training run, or compare several over steps and over arithmetic.
 
-    Example:
+    One run: loss terms and validation PSNR (training.png). Several: training.csv, .md and .png;
+    from such a CSV the table and the figure can be made again without the runs.
+
+    Examples:
 
       fvsr-bench plot training runs/fapn-bi-70f3b3fe9c22
-    """
-    from fvsr_bench.files import write_atomic
-    from fvsr_bench.report.training import read_log, training_figure
 
-    path = out or (run if run.is_dir() else run.parent) / "training.png"
-    write_atomic(path, training_figure(read_log(run), run.name))
-    say(str(path))
+      fvsr-bench plot training runs/*-bi-* --out results/faceclips
+
+      fvsr-bench plot training results/faceclips/training.csv
+    """
+    from fvsr_bench.errors import UsageError
+    from fvsr_bench.files import write_atomic
+    from fvsr_bench.report.training import read_curves, read_log, training_figure
+
+    runs = [run for run in runs if not run.name.endswith(".lock")]
+    if len(runs) == 1 and runs[0].suffix != ".csv":
+        run = runs[0]
+        path = (out or (run if run.is_dir() else run.parent)) / "training.png"
+        write_atomic(path, training_figure(read_log(run), run.name))
+        say(str(path))
+    elif len(runs) == 1:
+        _write_curves(read_curves(runs[0]), out or runs[0].parent)
+    elif out is None:
+        raise UsageError("several runs go into one figure: say where with --out FOLDER.")
+    else:
+        _write_curves(_gather_curves(runs), out)
+
+
+def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
+    import pandas as pd
+
+    from fvsr_bench.registry import load_card, weights_tags
+    from fvsr_bench.report.training import kept_curve, read_log, run_name
+    from fvsr_bench.speed import training_gflop
+
+    curves = []
+    for run in runs:
+        method, tag = run_name(run)
+        if tag not in weights_tags(method):
+            say(f"{run} is left out: its training has not finished")
+            continue
+        card = load_card(method, tag)
+        curves.append(kept_curve(read_log(run), f"{method} {tag}", training_gflop(card)))
+    return pd.concat(curves, ignore_index=True)
+
+
+def _write_curves(curves: "pd.DataFrame", folder: Path) -> None:
+    from fvsr_bench.files import write_atomic
+    from fvsr_bench.report.training import curves_csv, curves_figure, curves_markdown
+
+    note = "PSNR on whole validation clips while training; arithmetic of the network alone"
+    files: dict[str, bytes | str] = {
+        "training.csv": curves_csv(curves),
+        "training.md": curves_markdown(curves, note),
+        "training.png": curves_figure(curves, note),
+    }
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+        say(str(folder / name))
 
 
 @plot.command("per-frame-psnr")

@@ -111,17 +111,19 @@ def take_over(job: Job, setting: Setting, source: Path, target: Path) -> bool:
     """Copy the finished run of a job from another results folder, if there is one.
 
     Everything that decides its numbers must be equal; which judges were asked as well must not.
+    Returns True, too, if the target has such a run already.
     """
     wanted = plan(job, setting)
-    for path in sorted((source / "manifests").glob(f"{wanted.model}-*.json")):
-        old = read_manifest(path)
-        records = source / "records" / f"{old.stem}.parquet"
-        if old.status != "complete" or not _same_network(old, wanted) or not records.exists():
-            continue
-        for file, folder in ((records, "records"), (path, "manifests")):
-            if not (target / folder / file.name).exists():
-                write_atomic(target / folder / file.name, file.read_bytes())
-        return True
+    for folder in (target, source):
+        for path in sorted((folder / "manifests").glob(f"{wanted.model}-*.json")):
+            old = read_manifest(path)
+            records = folder / "records" / f"{old.stem}.parquet"
+            if old.status != "complete" or not _same_network(old, wanted) or not records.exists():
+                continue
+            if folder == source:
+                write_atomic(target / "records" / records.name, records.read_bytes())
+                write_atomic(target / "manifests" / path.name, path.read_bytes())
+            return True
     return False
 
 

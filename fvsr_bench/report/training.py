@@ -1,4 +1,8 @@
-"""The curves of a training run: loss terms and validation PSNR over steps, from its log."""
+"""The curves of training runs: one run's losses, or several runs side by side.
+
+Runs are compared over steps and over arithmetic (FLOP), since a step of one method may cost twice
+that of another. What is compared is kept as a CSV, from which everything can be drawn again.
+"""
 
 import io
 import json
@@ -6,9 +10,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 
 from fvsr_bench.errors import DataError
-from fvsr_bench.report.figures import STYLE
+from fvsr_bench.report.figures import DASHES, MARKERS, STYLE
+from fvsr_bench.report.text import md_table
+
+COLUMNS = ("network", "step", "mse", "val_psnr", "gflop")  # GFLOP of one step, forth and back
+EVERY = 50  # steps that a row of the kept curves averages
 
 
 def read_log(run: Path) -> pd.DataFrame:
@@ -50,6 +59,96 @@ def training_figure(log: pd.DataFrame, title: str) -> bytes:
         right.set_title("Validation PSNR (dB)")
         right.set_xlabel("step")
         figure.suptitle(title, fontsize=11)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
+        plt.close(figure)
+    return picture.getvalue()
+
+
+def run_name(run: Path) -> tuple[str, str]:
+    """Return method and tag of a run folder, `frvsr-bi-seed1-4a2afef2ef7d`.
+
+    Raises DataError if the folder is not named like that.
+    """
+    method, _, rest = run.name.partition("-")
+    tag, _, digest = rest.rpartition("-")
+    if not (method and tag and len(digest) == 12):
+        raise DataError(f"{run} is not named METHOD-TAG-DIGEST as the run folders of `train` are.")
+    return method, tag
+
+
+def kept_curve(log: pd.DataFrame, network: str, gflop: float) -> pd.DataFrame:
+    """Return a run's curve for `COLUMNS`: MSE averaged over 50 steps, validation PSNR in dB."""
+    block = (log.index.to_series() - 1) // EVERY
+    curve = pd.DataFrame({"mse": log["mse"].groupby(block).mean()})
+    curve.index = (curve.index + 1) * EVERY
+    curve = curve[curve.index <= log.index.max()].join(log["val_psnr"].dropna(), how="outer")
+    curve = curve.rename_axis("step").reset_index()
+    return curve.assign(network=network, gflop=round(gflop, 4))[list(COLUMNS)]
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Read kept curves. Raises DataError if the file holds something else."""
+    try:
+        curves = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}.") from error
+    if list(curves.columns) != list(COLUMNS):
+        raise DataError(f"{path} has the columns {list(curves.columns)}; expected {list(COLUMNS)}.")
+    return curves
+
+
+def curves_csv(curves: pd.DataFrame) -> str:
+    """Return kept curves as text."""
+    return curves.round({"mse": 8, "val_psnr": 4}).to_csv(index=False, lineterminator="\n")
+
+
+def curves_markdown(curves: pd.DataFrame, note: str) -> str:
+    """Return a row per network: its steps, what they cost, and the best validation PSNR."""
+    body = []
+    for network, curve in curves.groupby("network", sort=False):
+        known, cost = curve.dropna(subset="val_psnr"), float(curve["gflop"].iloc[0])
+        best = known.iloc[int(known["val_psnr"].to_numpy().argmax())]
+        steps = int(curve["step"].max())
+        row = [str(network), f"{steps:,}", f"{cost:.0f}", f"{cost * steps / 1e6:.3f}"]
+        body.append((*row, f"{best['val_psnr']:.2f}", f"{int(best['step']):,}"))
+    body.sort(key=lambda row: -float(row[4]))
+    head = ["network", "steps", "GFLOP / step", "PFLOP in all", "best val. PSNR (dB)", "at step"]
+    table = "\n".join(md_table(head, body))
+    return f"**Training of the networks** ({note})\n\n{table}\n"
+
+
+def curves_figure(curves: pd.DataFrame, note: str) -> bytes:
+    """Draw validation PSNR of all networks over steps and over arithmetic; PNG."""
+    networks = list(dict.fromkeys(curves["network"]))
+    ranked = curves.groupby("network")["val_psnr"].max().sort_values(ascending=False)
+    colours = sns.color_palette("colorblind", 10)
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(11, 4.2), layout="constrained", sharey=True
+        )
+        for network in ranked.index:
+            i = networks.index(network)
+            known = curves[curves["network"] == network].dropna(subset="val_psnr")
+            look = {
+                "color": colours[i % 10],
+                "marker": MARKERS[i % len(MARKERS)],
+                "linestyle": DASHES[(i // 10 + i) % len(DASHES)],
+                "markersize": 4,
+            }
+            left.plot(known["step"], known["val_psnr"], **look)
+            cost = known["step"] * known["gflop"] / 1e6
+            label = f"{network}  {known['val_psnr'].max():.2f}"
+            right.plot(cost, known["val_psnr"], label=label, **look)
+        left.set(xlabel="step", ylabel="validation PSNR (dB)")
+        right.set(xlabel="PFLOP spent")
+        left.set_title("At equal steps")
+        right.set_title("At equal arithmetic")
+        right.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network  best (dB)")
+        for axes in (left, right):
+            axes.grid(color="0.92")
+            sns.despine(ax=axes)
+        figure.suptitle(note, fontsize=9, color="0.35")
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
         plt.close(figure)

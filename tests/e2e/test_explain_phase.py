@@ -56,6 +56,13 @@ def test_it_evaluates_what_exists_and_names_the_rest(
     (stored,) = (out / "bi" / "records").glob("*.parquet")
     assert (second / "bi" / "records" / stored.name).read_bytes() == stored.read_bytes()
 
+    # A run that was measured with more judges is the same network's: not a second level.
+    judged = tmp_path / "judged"
+    arguments = ("-m", "bicubic", "-d", tiny, "--judge", "temporal", "-o", judged)
+    assert cli("run", *arguments).code == 0
+    assert cli(*words, "--reuse", judged).code == 0
+    assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
+
     page = html_section(read_phase(out, FAPN_PROTOCOL))
     assert page.count("<tr>") == 3  # head and two levels
     assert "Hypothesis" in page

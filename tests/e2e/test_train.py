@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -31,10 +32,17 @@ def fabric() -> Fabric:
 
 
 def go(
-    patterns: Path, where: Path, method: str = "frvsr", stop_after: int = 0, **changes
+    patterns: Path,
+    where: Path,
+    method: str = "frvsr",
+    stop_after: int = 0,
+    tag: str = "bi",
+    seed: int = 0,
+    **changes,
 ) -> list[Event]:
     """Train to the end, or leave the loop after some steps as a killed process would."""
-    job = TrainJob(method=method, recipe=dataclasses.replace(RECIPE, **changes))
+    recipe = dataclasses.replace(RECIPE, **changes)
+    job = TrainJob(method=method, recipe=recipe, tag=tag, seed=seed)
     events = []
     for event in train(
         job,
@@ -320,3 +328,29 @@ def test_the_curves_of_a_run_are_drawn(patterns: Path, tmp_path: Path, cli) -> N
     answer = cli("plot", "training", tmp_path)
     assert answer.code == 1
     assert "has no log.jsonl" in answer.err
+
+
+def test_runs_are_compared_over_steps_and_over_arithmetic(
+    patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for steps in (60, 3):
+        go(patterns, tmp_path, method="dummy", steps=steps, seed=steps, tag=f"bi-seed{steps}")
+    runs = sorted((tmp_path / "runs").glob("dummy-*"))
+    assert cli("plot", "training", *runs, "--out", "made").code == 0
+    table = pd.read_csv(tmp_path / "made" / "training.csv")
+    long = table[table["network"] == "dummy bi-seed60"]
+    rows = [json.loads(row) for run in runs for row in (run / "log.jsonl").read_text().splitlines()]
+    known = {row["val_psnr"] for row in rows if "val_psnr" in row}
+    assert set(table["val_psnr"].dropna().round(4)) == {round(value, 4) for value in known}
+    first = [json.loads(row)["mse"] for row in (runs[-1] / "log.jsonl").read_text().splitlines()]
+    assert long.set_index("step")["mse"][50] == pytest.approx(sum(first[:50]) / 50, abs=1e-8)
+    # Dummy is one 3x3 convolution from 3 to 48 channels, forward and to its weights.
+    flop = 2 * (2 * 9 * 3 * 48 * 40**2) * RECIPE.frames * RECIPE.batch
+    assert table["gflop"].iloc[0] * 1e9 == pytest.approx(flop, rel=1e-3)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
+    assert cli("plot", "training", tmp_path / "made" / "training.csv").code == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
+    answer = cli("plot", "training", *runs)
+    assert answer.code == 2
+    assert "say where with --out" in answer.err
