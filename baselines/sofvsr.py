@@ -152,6 +152,14 @@ class SOFVSR(nn.Module):
         """Super-resolve every frame of a clip in one batch; the ends are replicated."""
         return self._clip(lr)[0]
 
+    def hr_flows(self, lr: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t-1 2 H W"] | None:
+        """Return the flows that warp HR frame t-1 onto t, in HR px; None without a flow network."""
+        if self.ofr is None:
+            return None
+        y = split_luma(lr)[0]
+        flow = self.ofr.pyramid(y[:, :-1].flatten(0, 1), y[:, 1:].flatten(0, 1))[2]
+        return flow.unflatten(0, (len(lr), -1))
+
     def forward_train(
         self, lr: Float[Tensor, "b t 3 h w"], hr: Float[Tensor, "b t 3 H W"]
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -110,6 +110,14 @@ class VESPCN(nn.Module):
         ahead = y if future is None else split_luma(future)[0]
         return join_luma(self._super_resolve(previous, y, ahead)[0], cbcr, self.scale), {"y": y}
 
+    def hr_flows(self, lr: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t-1 2 H W"] | None:
+        """Return the flows that warp HR frame t-1 onto t, in HR px; None without compensation."""
+        if self.motion is None:
+            return None
+        y = split_luma(lr)[0]
+        flow = self.motion(y[:, :-1].flatten(0, 1), y[:, 1:].flatten(0, 1))[1]
+        return (upsample(flow, self.scale, "bilinear") * self.scale).unflatten(0, (len(lr), -1))
+
     def forward_train(
         self, lr: Float[Tensor, "b t 3 h w"], hr: Float[Tensor, "b t 3 H W"]
     ) -> tuple[Tensor, dict[str, Tensor]]:

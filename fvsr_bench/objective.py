@@ -84,7 +84,7 @@ class Objective:
         b, t = batch.lr.shape[:2]
         scale = batch.hr.shape[-1] // batch.lr.shape[-1]
         lr_up = upsample(batch.lr.flatten(0, 1), scale, "bicubic").unflatten(0, (b, t))
-        flows = _flows(model, batch.lr, scale) if "tgan" in self.weights else None
+        flows = _flows(model, batch.lr) if "tgan" in self.weights else None
         self.critic.requires_grad_(False)
         fake, fake_features = self.critic.judge(sr, lr_up, flows)
         found = {"tgan" if "tgan" in self.weights else "gan": losses.generator_loss(fake.float())}
@@ -155,20 +155,15 @@ def whole_faces(sr: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _flows(model: Any, lr: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
+def _flows(model: Any, lr: Tensor) -> tuple[Tensor, Tensor] | None:
     """Return HR flows that map t-1 and t+1 onto t, zero at the ends; None for other methods."""
     inner = getattr(model, "module", model)
-    if not hasattr(inner, "flows"):
+    past: Tensor | None = inner.hr_flows(lr) if hasattr(inner, "hr_flows") else None
+    if past is None:
         return None
-    b, t = lr.shape[:2]
-    flows: Sequence[Tensor] = (inner.flows(lr), inner.flows(lr.flip(1)).flip(1))
-    h, w = lr.shape[-2] * scale, lr.shape[-1] * scale
-    up = [
-        (upsample(f.flatten(0, 1), scale, "bilinear") * scale).view(b, t - 1, 2, h, w)
-        for f in flows
-    ]
-    none = lr.new_zeros(b, 1, 2, h, w)
-    return torch.cat((none, up[0]), 1), torch.cat((up[1], none), 1)
+    ahead = inner.hr_flows(lr.flip(1)).flip(1)
+    none = torch.zeros_like(past[:, :1])
+    return torch.cat((none, past), 1), torch.cat((ahead, none), 1)
 
 
 def flow_only(weights: Mapping[str, float]) -> dict[str, float]:

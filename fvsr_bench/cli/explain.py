@@ -91,6 +91,56 @@ def phase(
         say(str(path))
 
 
+@app.command()
+def network(
+    networks: list[str] = typer.Argument(help="METHOD or METHOD@WEIGHTS, e.g. fapn frvsr@bi."),
+    data: str = typer.Option("data/faceclips", "--data", "-d", help="Dataset folder, or demo."),
+    split: str = typer.Option("val", "--split", help="Clips of this split: val, train or test."),
+    limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
+    out: Path = typer.Option(Path("results/network"), "--out", "-o", help="Results folder."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1 or mps."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on stdout instead of text."),
+) -> None:
+    """What does a trained network make of its parts: motion, memory, the frames around?
+
+    Takes parts of the state away while it runs, and measures what its flow aligns, how many
+    channels are dead, and how strongly the loss pulls at the flow network.
+
+    Examples:
+
+      fvsr-bench explain network fapn frvsr sofvsr --data data/faceclips
+
+      fvsr-bench explain network fapn --data demo --limit 2
+    """
+    from fvsr_bench.cli.data_sources import open_data
+    from fvsr_bench.cli.output import print_json, progress_bar, say
+    from fvsr_bench.evaluate.plan import choose_clips
+    from fvsr_bench.explain.network import portrait_markdown, portrait_rows, portray
+    from fvsr_bench.files import write_atomic
+    from fvsr_bench.infer import choose_device
+    from fvsr_bench.report.text import csv_text
+
+    dataset = open_data(data)
+    clips = choose_clips(dataset, split, limit)
+    portraits = []
+    with progress_bar("examining") as tick:
+        for i, words in enumerate(networks):
+            tick(words, i, len(networks))
+            method, _, tag = words.partition("@")
+            kind = dataset.degradation.name
+            portraits.append(portray(method, tag or kind, dataset, clips, choose_device(device)))
+        tick("done", len(networks), len(networks))
+    note = f"dataset {dataset.name}; {split} split, {len(clips)} clips"
+    rows, text = portrait_rows(portraits), portrait_markdown(portraits, note)
+    write_atomic(out / "network.csv", csv_text(rows))
+    write_atomic(out / "network.md", text)
+    if as_json:
+        print_json(rows)
+        return
+    say(text)
+    say(str(out / "network.md"))
+
+
 def _write(finding: "Finding", missing: tuple[str, ...], out: Path) -> list[Path]:
     from fvsr_bench.explain.finding import level_rows
     from fvsr_bench.explain.text import figure, markdown

@@ -156,6 +156,13 @@ class FrameRecurrent(nn.Module):
         flow = self.fnet(lr[:, 1:].flatten(0, 1), lr[:, :-1].flatten(0, 1))
         return flow.unflatten(0, (b, t - 1))
 
+    def hr_flows(self, lr: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t-1 2 H W"] | None:
+        """Return the flows that warp HR frame t-1 onto t, in HR px; None without feedback."""
+        if not self.feedback:
+            return None
+        flow = upsample(self.flows(lr).flatten(0, 1), self.scale, self.upsampling) * self.scale
+        return flow.unflatten(0, (len(lr), -1))
+
     def _unroll(self, lr: Tensor, flows: Tensor | None) -> Tensor:
         sr = [self._generate(lr[:, 0], None, self._zeros(lr[:, 0]))]
         for t in range(1, lr.shape[1]):

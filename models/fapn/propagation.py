@@ -153,6 +153,14 @@ class FAPN(nn.Module):
             )[2]
         return self._unroll(lr, previous, future, flows)
 
+    def hr_flows(self, lr: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t-1 2 H W"] | None:
+        """Return the flows that warp HR frame t-1 onto t, in HR px; None without NIC."""
+        if self.nic is None:
+            return None
+        y = split_luma(lr)[0]
+        flow = self.nic.ofe(y[:, :-1].flatten(0, 1), y[:, 1:].flatten(0, 1))
+        return flow.unflatten(0, (len(lr), -1))
+
     def forward_train(
         self, lr: Float[Tensor, "b t 3 h w"], hr: Float[Tensor, "b t 3 H W"]
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -187,3 +187,20 @@ def test_fapn_is_one_ofrnet_pass_a_side_and_one_cell() -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         build("fapn")(torch.rand(1, 2, 3, 40, 40))
     assert counter.get_total_flops() / 2 / 2 / 1e9 == pytest.approx(2.895, abs=0.001)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_flows_are_hr_pixels_from_the_frame_before(name: str) -> None:
+    """Where a method has flows: one per pair, in HR px, and a still clip moves nothing at first."""
+    model = build(name).eval()
+    if not hasattr(model, "hr_flows"):
+        pytest.skip("has no flow")
+    lr = clip(batch=2, frames=3)
+    with torch.no_grad():
+        flows = model.hr_flows(lr)
+    assert flows.shape == (2, 2, 2, 16 * model.scale, 16 * model.scale)
+    assert flows.abs().max() < 1e-6  # heads start at zero
+    lively(model)
+    with torch.no_grad():
+        pairs = [model.hr_flows(lr[:, t : t + 2]) for t in range(2)]
+        assert torch.allclose(model.hr_flows(lr), torch.cat(pairs, 1), atol=1e-4)
