@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Job:
     """One method with one set of weights: a row of a table."""
 
     method: str  # name in the registry, or the path of a method's file
-    variant: str = "full"  # or the ablation's name, when the weights are an ablation's
+    variant: str = "full"  # or the ablation's name; weights tagged bi-seed1 are variant "seed1"
     weights: str | None = None  # tag or path; None = the method's default
 
 
@@ -145,6 +146,9 @@ def plan(job: Job, setting: Setting) -> RunManifest:
             return _refusal(job, setting, about, "no-weights", reason)
         return _refusal(job, setting, about, "failed", str(error))
     job = dataclasses.replace(job, weights=card.tag) if job.weights else job
+    seed = re.search(r"-(seed\d+)$", card.tag)
+    if seed and job.variant == "full":  # another throw of the dice, not another method
+        job = dataclasses.replace(job, variant=seed[1])
     if reason := wrong_scale(card, setting.dataset):
         return _refusal(job, setting, about, "refused", reason)
     about = dataclasses.replace(

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fvsr_bench.files import write_atomic
-from fvsr_bench.report import diagnostics, figures, judges, protocol_grid, shift, tables, text
+from fvsr_bench.report import (
+    diagnostics,
+    figures,
+    judges,
+    protocol_grid,
+    seeds,
+    shift,
+    tables,
+    text,
+)
 from fvsr_bench.report.results import Results, load_results
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
@@ -68,6 +77,17 @@ def render_judges(results: Results) -> Files:
     }
 
 
+def render_seeds(results: Results, protocol: EvalProtocol) -> Files:
+    """Render the spread between seeds as CSV and Markdown; nothing without a second seed."""
+    rows = seeds.seed_rows(results, protocol)
+    if not rows:
+        return {}
+    return {
+        "seeds.csv": text.csv_text(seeds.seed_dicts(rows)),
+        "seeds.md": seeds.seeds_markdown(rows, results.data_note(), protocol),
+    }
+
+
 def write_grid(root: Path) -> tuple[list[protocol_grid.Grid], list[Path]]:
     """Write how far methods and rankings move between conventions; returns grids and paths."""
     results = load_results(root)
@@ -99,6 +119,7 @@ def write_report(root: Path, protocol: EvalProtocol = FAPN_PROTOCOL) -> tuple[Re
     files = dict(render_tables(results, protocol))
     if results.complete:
         files |= render_figure5(results, protocol)
+        files |= render_seeds(results, protocol)
     if protocol == FAPN_PROTOCOL:
         files |= render_shift(results)
         files |= render_judges(results)

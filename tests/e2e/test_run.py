@@ -5,6 +5,7 @@ import gc
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -385,3 +386,16 @@ def test_judges_that_cannot_be_had_are_explained(
     assert answer.code == code
     assert message in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_weights_of_another_seed_are_a_variant_of_their_own(
+    patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, tag in ((0, "bi"), (1, "bi-seed1")):
+        words = ("train", "dummy", "--data", patterns, "--steps", 1, "--device", "cpu")
+        assert cli(*words, "--seed", seed, "--tag", tag).code == 0
+    words = ("run", "-m", "dummy@bi,dummy@bi-seed1", "-d", patterns, "-o", tmp_path / "out")
+    assert cli(*words).code == 0
+    assert (tmp_path / "out" / "table2.md").read_text().count("| Dummy") == 1
+    assert re.search(r"\| Dummy +\| +1 \|", (tmp_path / "out" / "seeds.md").read_text())

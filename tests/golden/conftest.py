@@ -64,13 +64,13 @@ def make_results(root: Path, *, kind: str = "demo") -> Path:
     return root
 
 
-def save(root: Path, name: str, run_id: str, about: About, level: float) -> None:
+def save(root: Path, name: str, run_id: str, about: About, level: float, seed: int = 0) -> None:
     """Write the records and the manifest of one method."""
     manifest = RunManifest(
         run_id=run_id,
         model=name,
-        variant="full",
-        weights="none" if name == "bicubic" else "bi",
+        variant=f"seed{seed}" if seed else "full",
+        weights="none" if name == "bicubic" else "bi" + (f"-seed{seed}" if seed else ""),
         status="complete",
         identity={},
         about=about,
@@ -78,7 +78,7 @@ def save(root: Path, name: str, run_id: str, about: About, level: float) -> None
     key = RunKey(
         run_id=run_id,
         model=name,
-        variant="full",
+        variant=manifest.variant,
         weights=manifest.weights,
         dataset="tiny",
         degradation="bi",
@@ -106,6 +106,18 @@ def save(root: Path, name: str, run_id: str, about: About, level: float) -> None
 def synthetic() -> Callable[..., Path]:
     """Return the function that writes the synthetic results folder."""
     return make_results
+
+
+@pytest.fixture(scope="session")
+def add_seed() -> Callable[[Path, str, float], None]:
+    """Return a function that adds a second seed of a method, so many dB above the first."""
+
+    def add(root: Path, name: str, above: float) -> None:
+        title, _, level = METHODS[name]
+        about = About(title=title, reference="-", licence="MIT", lookahead=0)
+        save(root, name, "5eed5eed5eed", about, level + above, seed=1)
+
+    return add
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,44 @@
+"""A second seed stands in a table of its own and moves no other."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fvsr_bench.compare import find_run
+from fvsr_bench.report import load_results, write_report
+
+SAME = ("table2.md", "table2.csv", "fig5.csv")
+
+
+def test_a_second_seed_is_compared_with_the_first_and_nothing_else(
+    synthetic: Callable, add_seed: Callable, tmp_path: Path
+) -> None:
+    root = synthetic(tmp_path / "results")
+    write_report(root)
+    assert not (root / "seeds.md").exists()
+    before = {name: (root / name).read_text() for name in SAME}
+    add_seed(root, "fapn", 0.125)
+    write_report(root)
+    assert {name: (root / name).read_text() for name in SAME} == before
+    table = pd.read_csv(root / "seeds.csv")
+    assert list(table["weights"].unique()) == ["bi", "bi-seed1"]
+    second = table[(table["metric"] == "psnr") & (table["seed"] == "seed1")].iloc[0]
+    first = table[(table["metric"] == "psnr") & (table["seed"] == "seed0")].iloc[0]
+    assert second["to_seed0"] == pytest.approx(second["mean"] - first["mean"], abs=2e-6)
+    assert second["to_seed0"] == pytest.approx(0.125, abs=0.02)  # the formula has a small wave
+    assert re.search(r"\| FAPN +\| +1 \|", (root / "seeds.md").read_text())
+
+
+def test_runs_of_a_seed_are_found_by_their_weights(
+    synthetic: Callable, add_seed: Callable, tmp_path: Path
+) -> None:
+    root = synthetic(tmp_path / "results")
+    add_seed(root, "fapn", 0.1)
+    results = load_results(root)
+    assert find_run(results, "fapn").weights == "bi"
+    assert find_run(results, "fapn@bi").variant == "full"
+    assert find_run(results, "fapn@bi-seed1").variant == "seed1"
+    assert find_run(results, "fapn:seed1").weights == "bi-seed1"
