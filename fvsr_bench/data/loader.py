@@ -63,6 +63,7 @@ class TrainSampler:
 
     `batch(step)` is a function of (seed, step): resuming needs no state, and several processes
     each take their share of the same global batch. Builds its cache of decoded frames once.
+    Raises DataError if there are no clips, too short ones, or no landmarks where a loss needs them.
     """
 
     def __init__(
@@ -84,6 +85,13 @@ class TrainSampler:
         self.degradation = dataset.degradation
         self.lengths = lengths.to_numpy()
         self.hr, self.lr, self.landmarks = _cache(dataset, split, self.clips, int(lengths.max()))
+        needed = sorted({"organ", "face"}.intersection(recipe.losses))
+        for clip, points, length in zip(self.clips, self.landmarks, lengths, strict=True):
+            if needed and not np.isfinite(points[:length]).all():
+                raise DataError(
+                    f"clip '{clip}' of dataset '{dataset.name}' has no landmarks in some frames; "
+                    f"the loss '{needed[0]}' needs them: prepare it again, or leave the loss out."
+                )
 
     def batch(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """Return this process's share (every `world`-th clip from `rank`) of a step's batch."""

@@ -109,11 +109,18 @@ class Dataset:
         row = self.row(clip_id)
         size, count = self.meta.size, int(row["frames"])
         small = size // self.degradation.scale
+        try:
+            points = np.asarray(json.loads(row["landmarks"]), np.float32).reshape(count, 5, 2)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.root / 'index.csv'} lacks the landmarks of clip '{clip_id}': expected "
+                f"{count} x 5 points; prepare the dataset again, or run `fvsr-bench data check`."
+            ) from error
         return Clip(
             id=clip_id,
             hr=read_frames(self.root / "hr" / clip_id, count, (size, size)),
             lr=read_frames(self.root / "lr" / clip_id, count, (small, small)),
-            landmarks=np.asarray(json.loads(row["landmarks"]), np.float32).reshape(count, 5, 2),
+            landmarks=points,
             fps=float(row["fps"]),
             subject=str(row["subject"]),
             source=str(row["source"]),

@@ -77,7 +77,8 @@ class ArcFace(nn.Module):
 def load_arcface(path: Path, *, device: str | torch.device = "cpu") -> ArcFace:
     """Load a recogniser (input [n, 3, 112, 112] or [n, 3, 112, 96], RGB in -1..1), frozen.
 
-    Raises WeightsError if the file is missing, is no ONNX, or takes another input.
+    Raises WeightsError if the file is missing, is no ONNX, takes another input, or cannot be
+    converted.
     """
     import onnx
     import onnx2torch
@@ -99,7 +100,10 @@ def load_arcface(path: Path, *, device: str | torch.device = "cpu") -> ArcFace:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnx2torch meets torch's deprecations; nothing to act on
-        network = onnx2torch.convert(model)
+        try:
+            network = onnx2torch.convert(model)
+        except (NotImplementedError, RuntimeError, ValueError) as error:
+            raise WeightsError(f"{path} cannot be turned into a torch network: {error}") from error
     sha256 = hashlib.sha256(data).hexdigest()
     arcface = ArcFace(network, (shape[2], shape[3]), sha256)
     return arcface.requires_grad_(False).eval().to(device)
