@@ -20,7 +20,7 @@ from torch import Tensor
 from fvsr_bench import registry
 from fvsr_bench.errors import FvsrError, ModelError, UsageError
 from fvsr_bench.evaluate.measure import Truth, run_clip
-from fvsr_bench.evaluate.plan import Job, Setting, fitting, plan
+from fvsr_bench.evaluate.plan import Job, Setting, covers, fitting, plan
 from fvsr_bench.faces.judge import face_distance
 from fvsr_bench.manifest import (
     DatasetFacts,
@@ -152,15 +152,14 @@ def _claim(folder: Folder, facts: DatasetFacts) -> None:
 
 
 def _finished(row: _Row, folder: Folder) -> bool:
-    """Take over the manifest of a run that is complete on disk."""
-    path = folder.manifest(row.manifest)
-    if not (path.exists() and folder.final(row.manifest).exists()):
-        return False
-    stored = read_manifest(path)
-    if stored.status != "complete":
-        return False
-    row.manifest = stored
-    return True
+    """Take over the manifest of a run that is complete on disk, perhaps with more judges."""
+    for path in sorted(folder.manifests.glob(f"{row.manifest.model}-*.json")):
+        stored = read_manifest(path)
+        done = stored.status == "complete" and folder.final(stored).exists()
+        if done and covers(stored, row.manifest):
+            row.manifest = stored
+            return True
+    return False
 
 
 def _load(row: _Row, setting: Setting) -> None:

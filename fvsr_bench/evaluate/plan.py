@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -188,6 +189,13 @@ def describe(spec: ModelSpec) -> About:
         lookahead=spec.lookahead,
         published=published,
     )
+
+
+def covers(done: RunManifest, wanted: RunManifest) -> bool:
+    """Say whether a run holds what another would: the same numbers, of at least its judges."""
+    sides = [json.loads(json.dumps(dict(m.identity))) for m in (done, wanted)]
+    have, need = (set(str(side.pop("measures", "")).split("+")) for side in sides)
+    return bool(sides[0] == sides[1]) and have >= need
 
 
 def switched_off(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ Two datasets that differ in nothing but the LR frames; bicubic, VESPCN, FRVSR an
 weights made for either; every mismatch evaluated on purpose, and marked as one in every table.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from fvsr_bench.data.redegrade import redegrade
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError
 from fvsr_bench.evaluate import evaluate
-from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, plan
+from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, covers, plan
 from fvsr_bench.explain.finding import Finding, read_phase
 from fvsr_bench.files import write_atomic
-from fvsr_bench.manifest import RunManifest, read_manifest
+from fvsr_bench.manifest import read_manifest
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 
 METHODS = ("frvsr", "tecogan")  # both are recurrent, and both were released for BD frames
@@ -118,19 +117,13 @@ def take_over(job: Job, setting: Setting, source: Path, target: Path) -> bool:
         for path in sorted((folder / "manifests").glob(f"{wanted.model}-*.json")):
             old = read_manifest(path)
             records = folder / "records" / f"{old.stem}.parquet"
-            if old.status != "complete" or not _same_network(old, wanted) or not records.exists():
+            if old.status != "complete" or not covers(old, wanted) or not records.exists():
                 continue
             if folder == source:
                 write_atomic(target / "records" / records.name, records.read_bytes())
                 write_atomic(target / "manifests" / path.name, path.read_bytes())
             return True
     return False
-
-
-def _same_network(a: RunManifest, b: RunManifest) -> bool:
-    sides = ({k: v for k, v in m.identity.items() if k != "measures"} for m in (a, b))
-    first, second = (json.loads(json.dumps(side)) for side in sides)
-    return bool(first == second)
 
 
 def make_twin(

@@ -368,6 +368,8 @@ def test_other_judges_are_measured_when_asked_for(tiny: Path, tmp_path: Path, cl
     assert "tOF" in table
     assert "Identity jitter" in table
     assert "nothing to do" in cli(*arguments, "--judge", "temporal").out
+    assert "nothing to do" in cli(*arguments).out  # without the judge, too: it is all there
+    assert (out / "judges.md").read_text() == table
 
 
 @pytest.mark.parametrize(
