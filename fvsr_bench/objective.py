@@ -166,6 +166,11 @@ def _flows(model: Any, lr: Tensor) -> tuple[Tensor, Tensor] | None:
     return torch.cat((none, past), 1), torch.cat((ahead, none), 1)
 
 
+def is_adversarial(weights: Mapping[str, float]) -> bool:
+    """Say whether a discriminator takes part."""
+    return any(name in CRITICS for name in weights)
+
+
 def flow_only(weights: Mapping[str, float]) -> dict[str, float]:
     """Return the weights of a pre-training of the flow: every other term counts nothing.
 

@@ -23,7 +23,7 @@ from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.infer import super_resolve, to_tensor
 from fvsr_bench.judges import Judges
 from fvsr_bench.metrics.fidelity import psnr
-from fvsr_bench.objective import Objective, exploded, flow_only
+from fvsr_bench.objective import Objective, exploded, flow_only, is_adversarial
 from fvsr_bench.registry import (
     build,
     load_spec,
@@ -303,6 +303,9 @@ def train(
 ) -> Iterator[Event]:
     """Train, yielding an event per step; the last event carries the card of the written weights.
 
+    Written is the running average with the best validation PSNR, or, when a discriminator takes
+    part, the last one.
+
     `out` is the weights folder (`out/METHOD/TAG.safetensors`), `runs` holds checkpoints and logs.
     `minutes` > 0 ends the run cleanly within that time of this call; the same call goes on later.
     `micro_batch` > 0 bounds the memory: so many clips pass through the network at once.
@@ -358,22 +361,25 @@ def train(
             yield Event(step=progress.step, steps=recipe.steps, loss=terms, note=note)
             return
     if fabric.is_global_zero:
-        card = export(job, dataset, run, learner.average, progress, val_clips, out)
+        # PSNR would choose the checkpoint in which the discriminator had done the least.
+        if is_adversarial(recipe.losses):
+            progress.best_step = progress.step
+        else:
+            learner.average.load_state_dict(run.load(run.best)["average"])
+        card = export(job, dataset, learner.average, progress, val_clips, out)
         yield Event(step=progress.step, steps=recipe.steps, loss={}, finished=card)
 
 
 def export(
     job: TrainJob,
     dataset: Dataset,
-    run: Run,
     average: nn.Module,
     progress: Progress,
     val_clips: list[str],
     out: Path,
 ) -> ModelCard:
-    """Write the best validated weights and their card; half precision if PSNR moves < 0.005 dB."""
+    """Write the chosen weights and their card; half precision if PSNR moves < 0.005 dB."""
     device = next(average.parameters()).device
-    average.load_state_dict(run.load(run.best)["average"])
     full = validate(average, dataset, val_clips, device)["psnr"]
     exact = {key: value.clone() for key, value in average.state_dict().items()}
     half = {key: value.half() for key, value in exact.items()}

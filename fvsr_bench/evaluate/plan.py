@@ -156,7 +156,7 @@ def plan(job: Job, setting: Setting) -> RunManifest:
         about,
         origin=card.origin,
         trained_for=f"{card.degradation}/{card.phase}",
-        steps=card.steps,
+        steps=int(card.recipe.get("steps") or card.steps),
         losses="+".join(sorted(card.recipe.get("losses") or ())),
         notes=card.notes,
         mismatch=mismatch(card, setting.dataset),

@@ -213,6 +213,20 @@ def test_micro_batches_make_the_same_step_with_less_memory(patterns: Path, losse
         assert less < 0.5 * memory  # a quarter of the activations, and the weights
 
 
+def test_a_discriminator_has_its_say_to_the_end(patterns: Path, tmp_path: Path) -> None:
+    """PSNR chooses among checkpoints; among adversarial ones it would choose the least trained."""
+    adversarial = {"mse": 1.0, "gan": 1e-3}
+    changes = {"learning_rate": 0.3, "schedule": "flat", "ema": 0.0}  # gets worse quickly
+    plain = go(patterns, tmp_path / "mse", "dummy", **changes)[-1].finished
+    gan = go(patterns, tmp_path / "gan", "dummy", losses=adversarial, **changes)[-1].finished
+    assert gan.steps == gan.recipe["steps"] == 7
+    values = [row["val_psnr"] for row in losses(tmp_path / "mse") if "val_psnr" in row]
+    assert plain.validation["psnr"] == pytest.approx(max(values), abs=0.02)
+    values = [row["val_psnr"] for row in losses(tmp_path / "gan") if "val_psnr" in row]
+    assert max(values) > values[-1] + 0.05
+    assert gan.validation["psnr"] == pytest.approx(values[-1], abs=0.02)
+
+
 def test_the_first_steps_may_teach_the_flow_alone(patterns: Path) -> None:
     losses = {"mse": 1.0, "flow": 1.0}
     _, moved, _ = one_step(patterns, "frvsr", 0, losses=losses, flow_steps=1)
