@@ -235,6 +235,8 @@ class Learner:
         weights = self.recipe.losses
         if number < self.recipe.flow_steps:
             weights = flow_only(weights)
+        elif number == self.recipe.flow_steps:
+            self.recent.clear()  # of another sum of terms
         parts, total, shown = batch.split(self.micro_batch), 0.0, dict.fromkeys(weights, 0.0)
         self.optimiser.zero_grad()
         for part in parts:

@@ -239,6 +239,12 @@ def test_the_first_steps_may_teach_the_flow_alone(patterns: Path) -> None:
         one_step(patterns, "dummy", 0, flow_steps=1)
 
 
+def test_the_end_of_the_flow_steps_is_no_explosion(patterns: Path, tmp_path: Path) -> None:
+    losses = {"mse": 1.0, "motion": 1e-6}
+    events = go(patterns, tmp_path, "vespcn", losses=losses, flow_steps=22, steps=24)
+    assert events[-1].finished is not None
+
+
 def test_the_log_says_whether_the_network_is_alive(patterns: Path, tmp_path: Path) -> None:
     go(patterns, tmp_path)
     rows = [row for row in losses(tmp_path) if "val_psnr" in row]
