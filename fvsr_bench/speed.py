@@ -78,6 +78,8 @@ def training_gflop(card: ModelCard) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     size, frames = int(card.recipe.get("patch", 0)) or SIZE, int(card.recipe["frames"])
+    if "ping-pong" in card.recipe.get("losses", {}):
+        frames = 2 * frames - 1  # the clip runs forth and back
     model: Any = registry.build(card.method, card.options)
     lr = torch.rand(1, frames, 3, size, size)
     hr = torch.rand(1, frames, 3, model.scale * size, model.scale * size)
