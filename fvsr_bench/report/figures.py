@@ -18,6 +18,7 @@ from fvsr_bench.errors import DataError
 from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import frame_curve
 from fvsr_bench.report.results import Results
+from fvsr_bench.report.tables import titles
 from fvsr_bench.spec import EvalProtocol
 
 STYLE: Any = {  # matplotlib's types name every key
@@ -57,9 +58,10 @@ def per_frame_curves(
     table = frame_curve(results.records, "psnr", protocol)
     if first:
         table = table[table.index < first]
+    names = titles(runs)
     curves = [
         Curve(
-            title=run.about.title,
+            title=names[run.run_id],
             model=run.model,
             run_id=run.run_id,
             frames=tuple(int(frame) for frame in table.index),
@@ -113,14 +115,14 @@ def per_frame_figure(curves: Sequence[Curve], title: str, note: str) -> Figure:
 
 
 def looks(curves: Sequence[Curve]) -> list[dict[str, Any]]:
-    """Give each method a colour, marker and dash by the rank of its name, not of its score."""
-    order = {name: i for i, name in enumerate(sorted({c.model for c in curves}))}
+    """Give each line a colour, marker and dash by the rank of its name, not of its score."""
+    order = {name: i for i, name in enumerate(sorted({(c.model, c.title) for c in curves}))}
     colours = sns.color_palette("colorblind", 10)
     return [
         {
-            "color": colours[order[c.model] % 10],
-            "marker": MARKERS[order[c.model] % len(MARKERS)],
-            "linestyle": DASHES[order[c.model] % len(DASHES)],
+            "color": colours[order[c.model, c.title] % 10],
+            "marker": MARKERS[order[c.model, c.title] % len(MARKERS)],
+            "linestyle": DASHES[order[c.model, c.title] % len(DASHES)],
             "linewidth": 1.8,
             "markersize": 5,
         }

@@ -9,6 +9,7 @@ import pytest
 
 from fvsr_bench.compare import find_run
 from fvsr_bench.report import load_results, write_report
+from fvsr_bench.report.figures import Curve, looks
 
 SAME = ("table2.md", "table2.csv", "fig5.csv")
 
@@ -42,3 +43,12 @@ def test_runs_of_a_seed_are_found_by_their_weights(
     assert find_run(results, "fapn@bi").variant == "full"
     assert find_run(results, "fapn@bi-seed1").variant == "seed1"
     assert find_run(results, "fapn:seed1").weights == "bi-seed1"
+
+
+def test_two_weights_of_one_method_are_told_apart_in_the_figure() -> None:
+    def curve(title: str) -> Curve:
+        return Curve(title=title, model="tecogan", run_id=title, frames=(0,), values=(30.0,))
+
+    first, second = looks([curve("TecoGAN (bi)"), curve("TecoGAN (bi-gan)")])
+    assert first["color"] != second["color"]
+    assert first["marker"] != second["marker"]
