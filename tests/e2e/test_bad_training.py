@@ -129,13 +129,6 @@ def no_flow_to_train(p):
     return p.train("dummy", "--flow-steps", 1)
 
 
-@case(1, "no landmarks in some frames", "'face'")
-def landmarks_unknown(p):
-    nothing = json.dumps([[[float("nan")] * 2] * 5] * 12)
-    p.change_index(lambda row: row.update(landmarks=nothing))
-    return p.train("dummy", "--recipe", "face", "--encoder", f"onnx:{p.recogniser(112)}")
-
-
 @case(1, "lacks the landmarks of clip", "prepare the dataset again")
 def landmarks_missing(p):
     p.change_index(lambda row: row.update(landmarks=""))

@@ -155,3 +155,17 @@ def test_a_crop_for_the_face_loss_knows_the_frame_it_was_cut_from(dataset):
     sr = torch.zeros_like(batch.hr, requires_grad=True)
     whole_faces(sr, batch)[0].sum().backward()
     assert (sr.grad == 1).all()
+
+
+def test_a_loss_on_faces_is_refused_without_landmarks(dataset):
+    sampler = TrainSampler(dataset, TrainRecipe(batch=1, frames=2), seed=0)
+    for path in (dataset.root / ".cache").glob("train-*-landmarks.npy"):
+        points = np.load(path)
+        points[2, 1] = np.nan
+        np.save(path, points)
+    assert TrainSampler(dataset, TrainRecipe(batch=1, frames=2), seed=0).clips == sampler.clips
+    recipe = TrainRecipe(batch=1, frames=2, losses={"mse": 1.0, "organ": 0.05})
+    with pytest.raises(DataError, match=r"clip 'c2' .* no landmarks in some frames.*'organ'"):
+        TrainSampler(dataset, recipe, seed=0)
+    for path in (dataset.root / ".cache").glob("train-*.npy"):
+        path.unlink()
