@@ -40,6 +40,12 @@ class Cell:
             parts.append(f"--without {','.join(self.without)}")
         if self.recipe != "default":
             parts.append(f"--recipe {self.recipe}")
+        named, _ = choose_recipe(load_spec(self.method), self.recipe)
+        mine = self.train_job().recipe
+        if mine.steps != named.steps:
+            parts.append(f"--steps {mine.steps}")
+        if mine.learning_rate != named.learning_rate:
+            parts.append(f"--learning-rate {mine.learning_rate:g}")
         return " ".join([*parts, f"--tag {self.tag}"])
 
     def job(self) -> Job:
@@ -50,7 +56,13 @@ class Cell:
         """Return what a training of this cell is made from."""
         spec = load_spec(self.method)
         _, options = variant(spec, self.without)
-        recipe, changes = choose_recipe(spec, self.recipe, steps or base_steps(self.method))
+        base = _base(self.method)
+        recipe, changes = choose_recipe(
+            spec,
+            self.recipe,
+            steps or int(base.get("steps", 0)),
+            float(base.get("learning_rate", 0)),
+        )
         return TrainJob(
             method=self.method,
             tag=self.tag,
@@ -63,11 +75,6 @@ class Cell:
 def base_recipe(method: str) -> str:
     """Return the recipe that the whole network was trained with: its cells must have no other."""
     return str(_base(method).get("name", "default"))
-
-
-def base_steps(method: str) -> int:
-    """Return for how many steps the whole network was trained; 0 = none is there."""
-    return int(_base(method).get("steps", 0))
 
 
 def _base(method: str) -> Mapping[str, Any]:

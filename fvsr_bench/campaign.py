@@ -27,6 +27,7 @@ class Entry:
     tag: str = ""
     seed: int = 0
     steps: int = 0  # 0 = the campaign's
+    learning_rate: float = 0.0  # 0 = the campaign's, or the recipe's
     data: str = ""  # "" = the campaign's
     notes: str = ""  # for the card and the tables' footnotes
     start: str = ""  # tag of the method's weights to start from; they come earlier in the list
@@ -40,6 +41,7 @@ class Campaign:
 
     data: str
     steps: int
+    learning_rate: float = 0.0  # 0 = the recipe's
     train: tuple[Entry, ...]
 
 
@@ -65,7 +67,9 @@ def make_job(entry: Entry, campaign: Campaign, weights: Path) -> TrainJob:
     """
     spec = load_spec(entry.method)
     tag, options = variant(spec, entry.without, entry.tag)
-    recipe, changes = choose_recipe(spec, entry.recipe, entry.steps or campaign.steps)
+    steps = entry.steps or campaign.steps
+    rate = entry.learning_rate or campaign.learning_rate
+    recipe, changes = choose_recipe(spec, entry.recipe, steps, rate)
     if entry.recipe != "default" and not entry.tag:
         tag = f"{tag}-{entry.recipe}"
     if entry.seed:
@@ -108,9 +112,11 @@ def claim(
 ) -> Iterator[tuple[Entry, TrainJob]]:
     """Yield each job that no other process is working on, holding its lock meanwhile.
 
-    A job whose start is not there yet is left for the next call.
+    A job whose start is not there yet, or is to be trained for longer by another job of `todo`, is
+    left for the next call.
     """
     runs.mkdir(parents=True, exist_ok=True)
+    planned = {_weights(weights, job.method, job.tag): job for _, job in todo}
     for entry, job in todo:
         name = f"{method_name(job.method)}-{job.tag}.lock"
         lock = FileLock(runs / name, timeout=0)
@@ -119,7 +125,9 @@ def claim(
         except Timeout:
             continue
         try:
-            if not is_done(job, weights) and (job.start is None or job.start.is_file()):
+            first = planned.get(job.start) if job.start else None
+            ready = not job.start or (is_done(first, weights) if first else job.start.is_file())
+            if ready and not is_done(job, weights):
                 yield entry, job
         finally:
             lock.release()

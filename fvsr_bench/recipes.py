@@ -11,6 +11,7 @@ from fvsr_bench.spec import ModelSpec, TrainRecipe
 # FAPN section 4.2, word by word; what it does not say (optimiser, schedule) is Adam, flat.
 PAPER = TrainRecipe(
     name="paper",
+    patch=0,
     learning_rate=1e-4,
     schedule="flat",
     warmup=0,
@@ -31,18 +32,19 @@ LOSSES: dict[str, dict[str, float]] = {
 
 
 def choose_recipe(
-    spec: ModelSpec, name: str, steps: int = 0
+    spec: ModelSpec, name: str, steps: int = 0, learning_rate: float = 0.0
 ) -> tuple[TrainRecipe, Mapping[str, Any]]:
-    """Return the recipe and the build options that go with it; `steps` > 0 overrides its length.
+    """Return the recipe and the build options that go with it.
 
-    "quick" is the default on crops of 24 LR px (about a third of the work) for 1,200 steps.
+    "quick" is the default for 1,200 steps, "whole" the default on whole frames instead of crops.
     "paper" also drops the global residual and the zero-initialised heads, where there are any.
     "face", "gan", "vgg" and "tecogan" add loss terms to the default (`LOSSES`); after a plus to
-    another recipe: "quick+gan".
+    another recipe: "quick+gan". `steps` and `learning_rate` > 0 override the recipe's.
     """
     base = {
         "default": spec.recipe,
-        "quick": dataclasses.replace(spec.recipe, name="quick", steps=1200, patch=24),
+        "quick": dataclasses.replace(spec.recipe, name="quick", steps=1200),
+        "whole": dataclasses.replace(spec.recipe, name="whole", patch=0),
         "paper": dataclasses.replace(PAPER, losses={"mse": 1.0}),
     }
     first, *added = (["default"] if name in LOSSES else []) + name.split("+")
@@ -52,7 +54,12 @@ def choose_recipe(
     recipe = base[first]
     for loss in added:
         recipe = dataclasses.replace(recipe, losses={**recipe.losses, **LOSSES[loss]})
-    recipe = dataclasses.replace(recipe, name=name, steps=steps or recipe.steps)
+    recipe = dataclasses.replace(
+        recipe,
+        name=name,
+        steps=steps or recipe.steps,
+        learning_rate=learning_rate or recipe.learning_rate,
+    )
     if first != "paper":
         return recipe, {}
     literal = {"zero_init": False, "residual": "none", "skip": "none", "centre_input": False}

@@ -116,8 +116,8 @@ class TrainRecipe:
     steps: int = 4000
     batch: int = 4  # clips
     frames: int = 10  # consecutive frames per clip
-    patch: int = 0  # LR px of a square crop, at most the frame; 0 = whole frame
-    learning_rate: float = 2e-4
+    patch: int = 24  # LR px of a square crop, at most the frame; 0 = whole frame
+    learning_rate: float = 4e-4
     schedule: Literal["flat", "cosine"] = "cosine"
     warmup: int = 20  # steps
     flow_steps: int = 0  # first steps in which only the flow network's own terms count

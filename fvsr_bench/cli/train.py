@@ -14,12 +14,15 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="default, quick (crops) or paper (literal); with a loss (face, gan, vgg, "
-            "tecogan) after a plus: quick+gan."
+            help="default, quick (1,200 steps), whole (frames, not crops) or paper (literal); with "
+            "a loss (face, gan, vgg, tecogan) after a plus: quick+gan."
         ),
     ] = "default",
     tag: Annotated[str, typer.Option(help="Name of the weights: OUT/METHOD/TAG.safetensors.")] = "",
     steps: Annotated[int, typer.Option(help="Number of steps; 0 = the recipe's.", min=0)] = 0,
+    learning_rate: Annotated[
+        float, typer.Option(help="Adam's step size; 0 = the recipe's.", min=0)
+    ] = 0,
     minutes: Annotated[
         float, typer.Option(help="Stop cleanly after so many minutes; 0 = no limit.", min=0)
     ] = 0,
@@ -79,7 +82,7 @@ def train(
     parts = [part.strip() for part in without.split(",") if part.strip()]
     name, options = variant(spec, parts, tag)
     dataset = open_data(data)
-    chosen, changes = choose_recipe(spec, recipe, steps)
+    chosen, changes = choose_recipe(spec, recipe, steps, learning_rate)
     chosen = dataclasses.replace(chosen, flow_steps=flow_steps)
     job = TrainJob(
         method=method,

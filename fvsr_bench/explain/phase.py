@@ -54,7 +54,8 @@ def _budget(method: str) -> str:
         return ""
     card = registry.load_card(method, "bi")
     recipe, steps = card.recipe.get("name", "default"), card.recipe.get("steps", card.steps)
-    return f" --recipe {recipe} --steps {steps} --seed {card.seed}"
+    rate = card.recipe.get("learning_rate", 0)
+    return f" --recipe {recipe} --steps {steps} --learning-rate {rate:g} --seed {card.seed}"
 
 
 def _has(method: str, tag: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from fvsr_bench.campaign import claim, make_job, missing, read_campaign, summary
 from fvsr_bench.errors import UsageError
 from fvsr_bench.registry import build, save_weights
-from fvsr_bench.spec import ModelCard
+from fvsr_bench.spec import ModelCard, TrainRecipe
 
 
 def finish(folder: Path, method: str, tag: str, steps: int) -> None:
@@ -70,12 +70,22 @@ def test_shorter_training_is_not_done_and_a_start_is_waited_for(tmp_path: Path) 
 
     assert offered() == ["bi"]  # "again" starts from weights that are not there
     finish(weights, "dummy", "bi", 9)
-    assert offered() == ["bi", "again"]  # nine steps are not ten
+    assert offered() == ["bi"]  # nine steps are not ten, and not the start that is meant
     finish(weights, "dummy", "bi", 10)
     assert offered() == ["again"]
     assert make_job(plan.train[1], plan, weights).start == weights / "dummy" / "bi.safetensors"
     finish(weights, "dummy", "again", 5)
     assert offered() == []
+
+
+def test_a_learning_rate_of_the_file_or_of_one_network(tmp_path: Path) -> None:
+    text = TWO.replace("steps = 10", "steps = 10\nlearning_rate = 1e-3")
+    plan = read_campaign(write(tmp_path / "c.toml", text + "learning_rate = 1e-5\n"))
+    rates = [make_job(entry, plan, tmp_path).recipe.learning_rate for entry in plan.train]
+    assert rates == [1e-3, 1e-5]
+    plan = read_campaign(write(tmp_path / "c.toml", TWO))
+    default = TrainRecipe().learning_rate
+    assert {make_job(e, plan, tmp_path).recipe.learning_rate for e in plan.train} == {default}
 
 
 def test_what_another_process_trains_is_left_to_it(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Recipes: what a name means, and that the cells of an ablation differ in one thing only."""
 
+from dataclasses import replace
+
 import pytest
 
 from fvsr_bench.ablate import expand
@@ -11,7 +13,7 @@ SPEC = load_spec("fapn")
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("base", ["default", "quick", "paper"])
+@pytest.mark.parametrize("base", ["default", "quick", "whole", "paper"])
 def test_a_loss_after_a_plus_is_added_to_a_recipe(base, loss):
     plain, options = choose_recipe(SPEC, base)
     both, same = choose_recipe(SPEC, f"{base}+{loss}", 7)
@@ -22,6 +24,21 @@ def test_a_loss_after_a_plus_is_added_to_a_recipe(base, loss):
 
 def test_a_loss_alone_is_added_to_the_default():
     assert choose_recipe(SPEC, "gan")[0].losses == choose_recipe(SPEC, "default+gan")[0].losses
+
+
+@pytest.mark.parametrize("name", ["default", "quick+gan", "whole", "paper"])
+def test_steps_and_learning_rate_replace_nothing_else(name):
+    plain, options = choose_recipe(SPEC, name)
+    other, same = choose_recipe(SPEC, name, 7, 3e-5)
+    assert (other.steps, other.learning_rate) == (7, 3e-5)
+    assert replace(other, steps=plain.steps, learning_rate=plain.learning_rate) == plain
+    assert options == same
+
+
+def test_whole_frames_are_the_default_and_the_paper_without_crops():
+    default, whole = (choose_recipe(SPEC, name)[0] for name in ("default", "whole"))
+    assert replace(whole, name="default", patch=default.patch) == default
+    assert whole.patch == choose_recipe(SPEC, "paper")[0].patch == 0 < default.patch
 
 
 @pytest.mark.parametrize(("name", "hint"), [("quik", "quick"), ("quick+gam", "gan")])
@@ -35,5 +52,6 @@ def test_cells_are_trained_as_the_whole_network_was(words):
     card = load_card("fapn", "bi")
     for cell in expand("fapn", words):
         recipe = cell.train_job().recipe
-        assert (recipe.steps, recipe.patch) == (card.recipe["steps"], card.recipe["patch"])
+        for part in ("steps", "patch", "learning_rate", "schedule", "batch", "frames"):
+            assert getattr(recipe, part) == card.recipe[part]
         assert set(recipe.losses) >= set(card.recipe["losses"])
