@@ -1,9 +1,7 @@
 """One training loop that can be read aloud; resumes exactly after a kill."""
 
-import json
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -17,8 +15,7 @@ from torch import Tensor, nn
 
 from fvsr_bench.data.loader import Batch, TrainSampler
 from fvsr_bench.data.store import Dataset
-from fvsr_bench.errors import ModelError, UsageError, WeightsError
-from fvsr_bench.files import replacing, write_atomic, writing
+from fvsr_bench.errors import ModelError, UsageError
 from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.infer import super_resolve, to_tensor
 from fvsr_bench.judges import Judges
@@ -32,9 +29,8 @@ from fvsr_bench.registry import (
     read_weights,
     save_weights,
 )
+from fvsr_bench.runs import Run
 from fvsr_bench.spec import FAPN_PROTOCOL, ModelCard, TrainRecipe, digest
-
-CHECKPOINT_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,69 +121,6 @@ def validate(
         values.append(psnr(sr, to_tensor(clip.hr), FAPN_PROTOCOL).mean())
     model.train()
     return {"psnr": float(torch.stack(values).mean()), **found}
-
-
-class Run:
-    """A run folder: checkpoint.pt (the last good state), best.pt, log.jsonl, TensorBoard's events.
-
-    The events are written where the package tensorboard is installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.checkpoint, self.best = folder / "checkpoint.pt", folder / "best.pt"
-        self.log = folder / "log.jsonl"
-        self.board: Any = None
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def save(self, path: Path, state: dict[str, Any]) -> None:
-        """Write a checkpoint atomically."""
-        with replacing(path) as temporary:
-            torch.save({"format": CHECKPOINT_FORMAT, **state}, temporary)
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint without running code from it; raises WeightsError if it is no good."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch remarks on files that are not its own
-                state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise WeightsError(
-                f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to restart."
-            ) from error
-        if state.get("format", 0) > CHECKPOINT_FORMAT:
-            raise WeightsError(f"checkpoint {path} is of a newer version; update fvsr-bench.")
-        return dict(state)
-
-    def cut_log(self, step: int) -> None:
-        """Drop log lines after `step`, which a killed run wrote but did not keep."""
-        if self.log.exists():
-            rows = [r for r in self.log.read_text().splitlines() if r.endswith("}")]
-            kept = [row for row in rows if json.loads(row)["step"] <= step]
-            write_atomic(self.log, "".join(f"{row}\n" for row in kept))
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Append one line to the log."""
-        with writing(self.log), self.log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        if self.board is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self.board.add_scalar(name, value, row["step"])
-
-    def open_board(self, step: int) -> None:
-        """Write events for TensorBoard from now on, if it is installed; drop those after `step`."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        self.board = SummaryWriter(str(self.folder), purge_step=step + 1)
-
-    def close(self) -> None:
-        """Write out what TensorBoard's writer still holds."""
-        if self.board is not None:
-            self.board.close()
 
 
 class Learner:

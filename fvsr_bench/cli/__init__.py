@@ -18,6 +18,7 @@ from fvsr_bench.errors import FvsrError, did_you_mean
 PARTS: tuple[tuple[str, str | None], ...] = (
     ("run", None),
     ("report", None),
+    ("plot", "plot"),
     ("data", "data"),
     ("train", None),
     ("ablate", None),

@@ -594,7 +594,7 @@ def test_a_card_of_nonsense_is_refused_in_one_line(tmp_path: Path, change: dict)
 def test_training_runs_no_code_from_weights_or_checkpoints(
     evil: tuple[bytes, Path], tmp_path: Path
 ) -> None:
-    from fvsr_bench.train import Run
+    from fvsr_bench.runs import Run
 
     content, mark = evil
     folder = tmp_path / "run"
