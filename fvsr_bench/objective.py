@@ -33,7 +33,7 @@ class Objective:
         self.critic: Any = None
         for name, kind in CRITICS.items():
             if name in recipe.losses:
-                self.critic = kind().to(device)
+                self.critic = kind().to(device).to(memory_format=torch.channels_last)
         self.adam = (
             torch.optim.Adam(self.critic.parameters(), recipe.learning_rate / 4, betas=(0.9, 0.999))
             if self.critic is not None
@@ -106,17 +106,20 @@ class Objective:
         self.critic.requires_grad_(True)
         self.adam.zero_grad()
         clips, total, gap = sum(len(sr) for sr, *_ in self._seen), 0.0, 0.0
+        taught = self.balance < 0.4
         for sr, hr, lr_up, *flows in self._seen:
             pair, share = (flows[0], flows[1]) if flows else None, len(sr) / clips
-            real = self.critic.judge(hr, lr_up, pair)[0].float()
-            fake = self.critic.judge(sr, lr_up, pair)[0].float()
-            loss = losses.discriminator_loss(real, fake) * share
-            loss.backward()
+            with torch.set_grad_enabled(taught):
+                real = self.critic.judge(hr, lr_up, pair)[0].float()
+                fake = self.critic.judge(sr, lr_up, pair)[0].float()
+                loss = losses.discriminator_loss(real, fake) * share
+            if taught:
+                loss.backward()
             total += float(loss.detach())
             gap += share * float((torch.sigmoid(real).mean() - torch.sigmoid(fake).mean()).detach())
         self._seen.clear()
         self.balance = 0.99 * self.balance + 0.01 * gap
-        if self.balance < 0.4:
+        if taught:
             self.adam.step()
         return {"critic": total}
 

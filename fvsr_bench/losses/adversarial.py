@@ -33,6 +33,7 @@ class _Critic(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Float[Tensor, "n 1 h w"], list[Tensor]]:
         """Return logits per position (positive = real) and the features of the four blocks."""
+        x = x.contiguous(memory_format=torch.channels_last)
         x, features = F.leaky_relu(self.first(x), 0.2), []
         for block in self.blocks:
             x = block(x)
