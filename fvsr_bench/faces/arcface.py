@@ -43,8 +43,14 @@ class ArcFace(nn.Module):
     def forward(
         self, frames: Float[Tensor, "n 3 h w"], landmarks: Float[Tensor, "n 5 2"]
     ) -> Float[Tensor, "n d"]:
-        """Encode RGB frames in [0, 1]; gradients flow into `frames`. Landmarks are in px (x, y)."""
-        return F.normalize(self.network(align(frames, landmarks, self.size) * 2 - 1), dim=1)
+        """Encode RGB frames in [0, 1]; gradients flow into `frames`. Landmarks are in px (x, y).
+
+        In float32 under autocast, too: the distance of two similar faces drowns in bfloat16.
+        """
+        with torch.autocast(frames.device.type, enabled=False):
+            faces = align(frames.float(), landmarks, self.size) * 2 - 1
+            faces = faces.contiguous(memory_format=torch.channels_last)
+            return F.normalize(self.network(faces), dim=1)
 
     @torch.inference_mode()
     def encode(self, frames: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -72,6 +78,14 @@ class ArcFace(nn.Module):
         GT's landmarks align both, so that every method has the same frames.
         """
         return cosines(self.encode(sr, landmarks), self.encode(hr, landmarks))
+
+
+class FrozenPReLU(nn.Module):
+    """PReLU whose slopes need no gradient; torch's own works that gradient out all the same."""
+
+    def forward(self, x: Float[Tensor, "n c *hw"], slope: Tensor) -> Float[Tensor, "n c *hw"]:
+        """Return x where it is positive, else `slope` x; one slope, or one a channel."""
+        return torch.lerp(F.relu(x), x, slope.reshape(-1, *[1] * (x.dim() - 2)))
 
 
 def load_arcface(path: Path, *, device: str | torch.device = "cpu") -> ArcFace:
@@ -104,6 +118,11 @@ def load_arcface(path: Path, *, device: str | torch.device = "cpu") -> ArcFace:
             network = onnx2torch.convert(model)
         except (NotImplementedError, RuntimeError, ValueError) as error:
             raise WeightsError(f"{path} cannot be turned into a torch network: {error}") from error
+    for name, layer in list(network.named_modules()):
+        if type(layer).__name__ == "OnnxPReLU":
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, FrozenPReLU())
+    network = network.to(memory_format=torch.channels_last)
     sha256 = hashlib.sha256(data).hexdigest()
     arcface = ArcFace(network, (shape[2], shape[3]), sha256)
     return arcface.requires_grad_(False).eval().to(device)

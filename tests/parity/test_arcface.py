@@ -13,26 +13,36 @@ from skimage import data
 from skimage.transform import AffineTransform, warp
 
 from fvsr_bench.errors import DataError, WeightsError
-from fvsr_bench.faces.arcface import align, load_arcface, similarity_transform, template
+from fvsr_bench.faces.arcface import (
+    FrozenPReLU,
+    align,
+    load_arcface,
+    similarity_transform,
+    template,
+)
 
 FACE = np.array([[197, 112], [247, 110], [222, 145], [204, 166], [241, 165]], dtype=np.float64)
 
 
 def _write_onnx(path: Path, height: int = 112, width: int = 112) -> Path:
-    """Write a recogniser of one random convolution and a pooling: 8 numbers per face."""
+    """Write a recogniser of one random convolution, PReLU and a pooling: 8 numbers per face."""
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(8, 3, 5, 5)).astype(np.float32)
+    slope = rng.uniform(0, 0.5, (8, 1, 1)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["input", "weight"], ["maps"], strides=[4, 4]),
-            helper.make_node("Relu", ["maps"], ["active"]),
+            helper.make_node("PRelu", ["maps", "slope"], ["active"]),
             helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], ["embedding"]),
         ],
         "tiny",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, height, width])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 8])],
-        [helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.flatten())],
+        [
+            helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.flatten()),
+            helper.make_tensor("slope", TensorProto.FLOAT, slope.shape, slope.flatten()),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
@@ -92,6 +102,31 @@ def test_the_network_is_onnxruntimes_and_gradients_reach_the_frames(tmp_path: Pa
     assert x.grad[0].abs().sum() > 0
     assert x.grad[1].abs().sum() == 0
     assert len(model.sha256) == 64
+
+
+@pytest.mark.parametrize("slopes", [1, 4])
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (3, 4)])
+def test_prelu_and_its_gradient_are_torchs(shape: tuple[int, ...], slopes: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    slope, weight = torch.rand(slopes, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    results = []
+    for function in (torch.nn.functional.prelu, FrozenPReLU()):
+        y = function(x, slope)
+        (gradient,) = torch.autograd.grad((y * weight).sum(), x)
+        results.append((y, gradient))
+    torch.testing.assert_close(*results)
+
+
+def test_vectors_are_those_of_float32_under_autocast(tmp_path: Path) -> None:
+    model, points = (
+        load_arcface(_write_onnx(tmp_path / "tiny.onnx")),
+        torch.from_numpy(_landmarks()),
+    )
+    x = torch.from_numpy(_frames()).permute(0, 3, 1, 2) / 255
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(x, points)
+    torch.testing.assert_close(found, model(x, points), rtol=0, atol=0)
 
 
 def test_similarity_of_the_same_face_is_one_and_unknown_landmarks_are_nan(tmp_path: Path) -> None:
