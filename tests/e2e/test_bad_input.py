@@ -122,6 +122,12 @@ def unknown_protocol(p):
     return p.run("--protocol", "fpan")
 
 
+@case(2, "unknown metric 'psn'", "Did you mean 'psnr'?")
+def unknown_metric(p):
+    demo = Path(__file__).parents[2] / "results" / "demo"
+    return ["compare", "fapn", "frvsr", "--metric", "psn", "--results", demo]
+
+
 @case(2, "unknown split 'tset'", "test")
 def unknown_split(p):
     return p.run("--split", "tset")
