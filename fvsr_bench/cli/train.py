@@ -116,7 +116,7 @@ def train(
 
 def campaign(
     file: Annotated[Path, typer.Argument(help="Campaign file, e.g. campaigns/faceclips.toml.")],
-    data: Annotated[str, typer.Option(help="Dataset folder instead of the file's.")] = "",
+    data: Annotated[str, typer.Option(help="Dataset folder instead of the campaign's.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of weights.")] = Path("weights"),
     runs: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("runs"),
     encoder: Annotated[
@@ -156,7 +156,7 @@ def campaign(
         fabric = Fabric(accelerator="auto" if device == "auto" else device, devices=1)
         events = loop(
             job,
-            open_dataset(data or entry.data or plan.data),
+            open_dataset(entry.data or data or plan.data),
             out=out,
             runs=runs,
             fabric=fabric,
