@@ -5,7 +5,7 @@ weights, made for LR frames that keep pixel 0 of every 4x4 block (BD), were fed 
 centre (BI). Levels depend on the data, so what is compared is the gap to VESPCN, clip by clip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -88,8 +88,17 @@ def find(folders: Mapping[str, Results], protocol: EvalProtocol) -> Finding:
     bi = folders["bi"]
     other = next((r for name, r in folders.items() if name != "bi"), None)
     tests = tuple(_test(name, bi, other, protocol) for name in ("frvsr", "tecogan"))
-    note = f"{bi.data_note()}; protocol {protocol.name}"
+    note = f"{bi.data_note()}; protocol {protocol.name}{_trained(levels)}"
     return Finding(note=note, levels=tuple(levels), tests=tests)
+
+
+def _trained(levels: Sequence[Level]) -> str:
+    """Say for how many steps the networks were trained, where their cards tell."""
+    steps = sorted({level.manifest.about.steps for level in levels} - {0})
+    if not steps:
+        return ""
+    few = " to ".join(f"{count:,}" for count in dict.fromkeys((steps[0], steps[-1])))
+    return f"; networks trained for {few} steps" + (", so unequally" if len(steps) > 1 else "")
 
 
 def _levels(results: Results, data: str, protocol: EvalProtocol) -> list[Level]:

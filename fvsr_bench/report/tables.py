@@ -180,6 +180,20 @@ def titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
     return names
 
 
+def _training(rows: Sequence[Row]) -> list[str]:
+    """Say for how many steps the networks were trained; whether equally is for all to see."""
+    titles: dict[int, list[str]] = {}
+    for row in rows:
+        if row.manifest.about.steps:
+            titles.setdefault(row.manifest.about.steps, []).append(row.title)
+    if not titles:
+        return []
+    if len(titles) == 1:
+        return [f"Training: each network for {next(iter(titles)):,} steps."]
+    groups = (f"{', '.join(names)} {steps:,} steps" for steps, names in sorted(titles.items()))
+    return [f"Training: {'; '.join(groups)}."]
+
+
 def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) -> tuple[str, ...]:
     notes = [
         f"Data: {results.data_note()}.",
@@ -195,6 +209,7 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
             "frames; elsewhere its place comes from the clip's landmarks or the nearest frame. "
             "The frames are the same for every method."
         )
+    notes += _training(rows)
     notes += shift_warnings(results, [row.manifest for row in rows])
     notes += [f"{r.title}: {r.manifest.about.notes}." for r in rows if r.manifest.about.notes]
     marked = [row.manifest.about for row in rows if row.manifest.about.mismatch]

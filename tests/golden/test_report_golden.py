@@ -6,6 +6,7 @@ tests/golden/expected. The numbers come from the formulas in conftest.py, not fr
 
 import csv
 import difflib
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,28 @@ def test_paired_differences_are_those_of_the_clips(rendered, synthetic_psnr):
     mine = [synthetic_psnr("vespcn", clip).mean() for clip in range(4)]
     assert table.loc["vespcn", "to_best"] == pytest.approx(np.mean(mine) - np.mean(best), abs=1e-6)
     assert table.loc["vespcn", "difference"] == pytest.approx(np.mean(mine) - 30.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fapn", "vespcn", "expected"),
+    [
+        (0, 0, ""),
+        (4000, 4000, "- Training: each network for 4,000 steps."),
+        (4000, 1200, "- Training: VESPCN 1,200 steps; FAPN 4,000 steps."),
+    ],
+)
+def test_table_2_says_how_long_the_networks_were_trained(
+    fapn, vespcn, expected, synthetic, tmp_path
+):
+    root = synthetic(tmp_path)
+    for method, steps in (("fapn", fapn), ("vespcn", vespcn)):
+        path = next((root / "manifests").glob(f"{method}-*.json"))
+        manifest = json.loads(path.read_text())
+        manifest["about"]["steps"] = steps
+        path.write_text(json.dumps(manifest))
+    write_report(root, FAPN)
+    lines = (root / "table2.md").read_text(encoding="utf-8").splitlines()
+    assert "".join(line for line in lines if "Training:" in line) == expected
 
 
 def test_rendering_needs_no_torch(synthetic, tmp_path):
