@@ -366,7 +366,7 @@ def test_runs_are_compared_over_steps_and_over_arithmetic(
     first = [json.loads(row)["mse"] for row in (runs[-1] / "log.jsonl").read_text().splitlines()]
     assert long.set_index("step")["mse"][50] == pytest.approx(sum(first[:50]) / 50, abs=1e-8)
     # Dummy is one 3x3 convolution from 3 to 48 channels, forward and to its weights.
-    flop = 2 * (2 * 9 * 3 * 48 * 40**2) * RECIPE.frames * RECIPE.batch
+    flop = 2 * (2 * 9 * 3 * 48 * RECIPE.patch**2) * RECIPE.frames * RECIPE.batch
     assert table["gflop"].iloc[0] * 1e9 == pytest.approx(flop, rel=1e-3)
     before = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
     assert cli("plot", "training", tmp_path / "made" / "training.csv").code == 0
