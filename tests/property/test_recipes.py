@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fvsr_bench import ablate
 from fvsr_bench.ablate import expand
 from fvsr_bench.errors import UsageError
 from fvsr_bench.recipes import LOSSES, choose_recipe
@@ -55,3 +56,10 @@ def test_cells_are_trained_as_the_whole_network_was(words):
         for part in ("steps", "patch", "learning_rate", "schedule", "batch", "frames"):
             assert getattr(recipe, part) == card.recipe[part]
         assert set(recipe.losses) >= set(card.recipe["losses"])
+
+
+def test_the_command_of_a_cell_repeats_what_the_whole_network_had(monkeypatch):
+    base = {"name": "quick", "steps": 7, "learning_rate": 1e-5}
+    monkeypatch.setattr(ablate, "_base", lambda method: base)
+    command = expand("fapn", ["nic"])[1].command("d")
+    assert command.endswith("--recipe quick --steps 7 --learning-rate 1e-05 --tag bi-no-nic")
