@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fvsr_bench import losses
@@ -21,21 +22,31 @@ TERMS = ("mse", "organ", "face", "vgg", "gan", "tgan", "feature", "ping-pong", *
 
 
 class Objective:
-    """Computes the terms of a recipe; owns the discriminator of an adversarial one."""
+    """Computes the terms of a recipe; owns the discriminator of an adversarial one.
+
+    `average` takes the mean of a tensor over the processes that share a batch.
+    """
 
     def __init__(
-        self, recipe: TrainRecipe, judges: Judges, *, face_size: float, device: Any
+        self,
+        recipe: TrainRecipe,
+        judges: Judges,
+        *,
+        face_size: float,
+        device: Any,
+        average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
     ) -> None:
         for name in recipe.losses:
             if name not in TERMS:
                 raise unknown("loss", name, TERMS)
         self.weights, self.judges, self.face_size = dict(recipe.losses), judges, face_size
+        self.average = average
         self.critic: Any = None
         for name, kind in CRITICS.items():
             if name in recipe.losses:
                 self.critic = kind().to(device).to(memory_format=torch.channels_last)
         self.adam = (
-            torch.optim.Adam(self.critic.parameters(), recipe.learning_rate / 4, betas=(0.9, 0.999))
+            torch.optim.Adam(self.critic.parameters(), betas=(recipe.beta1, recipe.beta2))
             if self.critic is not None
             else None
         )
@@ -95,17 +106,19 @@ class Objective:
         self._seen.append((sr.detach(), batch.hr, lr_up, *(flows or ())))
         return found
 
-    def train_critic(self) -> dict[str, float]:
+    def train_critic(self, learning_rate: float) -> dict[str, float]:
         """Teach the discriminator on what `terms` saw since, unless it is too far ahead.
 
-        As TecoGAN's code: it rests while the running difference of its mean scores of real and
-        super-resolved frames is above 0.4. Returns what the log shows.
+        As TecoGAN's code: at the generator's learning rate, and not while the running mean of
+        log D(real) - log D(super-resolved) is above 0.4. Returns what the log shows.
         """
         if self.critic is None or self.adam is None or not self._seen:
             return {}
         self.critic.requires_grad_(True)
         self.adam.zero_grad()
-        clips, total, gap = sum(len(sr) for sr, *_ in self._seen), 0.0, 0.0
+        self.adam.param_groups[0]["lr"] = learning_rate
+        clips = sum(len(sr) for sr, *_ in self._seen)
+        total, gap = (torch.zeros((), device=self._seen[0][0].device) for _ in range(2))
         taught = self.balance < 0.4
         for sr, hr, lr_up, *flows in self._seen:
             pair, share = (flows[0], flows[1]) if flows else None, len(sr) / clips
@@ -115,13 +128,15 @@ class Objective:
                 loss = losses.discriminator_loss(real, fake) * share
             if taught:
                 loss.backward()
-            total += float(loss.detach())
-            gap += share * float((torch.sigmoid(real).mean() - torch.sigmoid(fake).mean()).detach())
+            total += loss.detach()
+            gap += share * (F.logsigmoid(real).mean() - F.logsigmoid(fake).mean()).detach()
         self._seen.clear()
-        self.balance = 0.99 * self.balance + 0.01 * gap
+        self.balance = 0.99 * self.balance + 0.01 * float(self.average(gap))
         if taught:
+            for parameter in self.critic.parameters():
+                parameter.grad = self.average(parameter.grad)
             self.adam.step()
-        return {"critic": total}
+        return {"critic": float(total)}
 
     def state(self) -> dict[str, Any]:
         """Return what an exact resume needs; empty without a discriminator."""

@@ -96,7 +96,10 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     """Move the averaged weights towards the network's; the decay grows as steps are made."""
     decay = min(decay, (1 + step) / (10 + step))
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        mean.lerp_(value.to(mean.dtype), 1 - decay)
+        if mean.is_floating_point():
+            mean.lerp_(value.to(mean.dtype), 1 - decay)
+        else:
+            mean.copy_(value)  # the counters of normalisations
 
 
 def validate(
@@ -152,7 +155,11 @@ class Learner:
         if hasattr(self.network, "forward_train"):
             self.model.mark_forward_method("forward_train")
         self.objective = Objective(
-            self.recipe, judges, face_size=dataset.meta.size, device=fabric.device
+            self.recipe,
+            judges,
+            face_size=dataset.meta.size,
+            device=fabric.device,
+            average=self._average,
         )
         self.recent: deque[float] = deque(maxlen=100)
 
@@ -161,8 +168,9 @@ class Learner:
 
         Raises FloatingPointError, before the weights change, on a loss that is NaN or exploded.
         """
+        rate = learning_rate(self.recipe, number)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe, number)
+            group["lr"] = rate
         # Not Fabric's mixed precision: it rounds the inputs, frames and all, to bfloat16.
         bf16, device = self.recipe.precision == "bf16", self.fabric.device.type
         weights = self.recipe.losses
@@ -170,7 +178,8 @@ class Learner:
             weights = flow_only(weights)
         elif number == self.recipe.flow_steps:
             self.recent.clear()  # of another sum of terms
-        parts, total, shown = batch.split(self.micro_batch), 0.0, dict.fromkeys(weights, 0.0)
+        parts, shown = batch.split(self.micro_batch), dict.fromkeys(weights, 0.0)
+        loss_so_far = torch.zeros((), device=self.fabric.device)
         self.optimiser.zero_grad()
         for part in parts:
             share, last = len(part.clips) / len(batch.clips), part is parts[-1]
@@ -178,7 +187,8 @@ class Learner:
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
                     terms = self.objective.terms(self.model, part)
                     loss, values = total_loss(terms, weights)
-                total += share * float(loss.detach())
+                loss_so_far = loss_so_far + share * loss.detach()
+                total = float(self._average(loss_so_far))  # where one process stops, all do
                 if not math.isfinite(total) or (last and exploded(total, self.recent)):
                     raise FloatingPointError(f"a loss of {total:.4g}")
                 self.fabric.backward(loss * share)
@@ -196,15 +206,21 @@ class Learner:
         self.optimiser.step()
         update_average(self.average, self.network, self.recipe.ema, number)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
-            return self._mean(shown | self.objective.train_critic())
+            return self._mean(shown | self.objective.train_critic(rate))
 
     def _mean(self, terms: dict[str, float]) -> dict[str, float]:
         """Average over processes, each of which saw its share of the batch."""
         if self.fabric.world_size == 1:
             return terms
         values = torch.tensor(list(terms.values()), device=self.fabric.device)
-        mean = self.fabric.all_reduce(values, reduce_op="mean")
-        return dict(zip(terms, mean.tolist(), strict=True))  # type: ignore[union-attr]
+        return dict(zip(terms, self._average(values).tolist(), strict=True))
+
+    def _average(self, tensor: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return tensor
+        mean = self.fabric.all_reduce(tensor.clone(), reduce_op="mean")  # works in place
+        assert isinstance(mean, Tensor)
+        return mean
 
     def state(self) -> dict[str, Any]:
         """Return what an exact resume needs."""
@@ -213,6 +229,7 @@ class Learner:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "objective": self.objective.state(),
+            "recent": list(self.recent),
         }
 
     def load(self, state: Mapping[str, Any], where: str) -> None:
@@ -221,6 +238,7 @@ class Learner:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.objective.load(state.get("objective", {}))
+        self.recent.extend(state.get("recent", ()))
 
 
 def train(
@@ -275,7 +293,8 @@ def train(
             ) from error
         progress.step += 1
         progress.seconds = before + time.monotonic() - began
-        late = bool(minutes) and time.monotonic() - began > 60 * minutes
+        # One clock decides for all processes: those that went on alone would wait for ever.
+        late = bool(minutes) and fabric.broadcast(time.monotonic() - began > 60 * minutes)
         done = progress.step == recipe.steps
         validation: dict[str, float] = {}
         if fabric.is_global_zero:
@@ -317,8 +336,8 @@ def export(
     device = next(average.parameters()).device
     full = validate(average, dataset, val_clips, device)["psnr"]
     exact = {key: value.clone() for key, value in average.state_dict().items()}
-    half = {key: value.half() for key, value in exact.items()}
-    average.load_state_dict({key: value.float() for key, value in half.items()})
+    half = {key: v.half() if v.is_floating_point() else v for key, v in exact.items()}
+    average.load_state_dict({key: v.to(exact[key].dtype) for key, v in half.items()})
     rounded = validate(average, dataset, val_clips, device)["psnr"]
     small = abs(rounded - full) < 0.005
     spec = load_spec(job.method)

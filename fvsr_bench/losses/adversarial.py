@@ -108,7 +108,7 @@ def generator_loss(fake: Tensor) -> Float[Tensor, ""]:
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
 
-# What TecoGAN's code divides the feature distance of each block by, to bring it to about 0.02.
+# What TecoGAN's code divides the feature distance of each block by, to bring it to about 1.
 LAYER_NORMS = (12.0, 14.0, 24.0, 100.0)
 
 
@@ -118,7 +118,7 @@ def feature_distance(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Float[Te
     Per block: mean over positions of the sum over channels, divided by `LAYER_NORMS`.
     """
     terms = [
-        (a.detach() - b).abs().sum(1).mean() / norm
+        (a.detach().float() - b.float()).abs().sum(1).mean() / norm
         for a, b, norm in zip(real, fake, LAYER_NORMS, strict=True)
     ]
     return torch.stack(terms).sum()
