@@ -1,7 +1,8 @@
 """The frozen networks that loss terms ask: a face recogniser and VGG19, loaded by name or file."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from fvsr_bench import losses
 from fvsr_bench.errors import UsageError, WeightsError, unknown
+from fvsr_bench.files import sha256
 from fvsr_bench.spec import TrainRecipe
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
@@ -18,10 +20,14 @@ VGG_LAYERS = (8, 17, 26, 35)  # ReLU outputs before pools 2, 3, 4, 5: conv2_2, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """The frozen networks that loss terms ask; None where a recipe needs none."""
+    """The frozen networks that loss terms ask; None where a recipe needs none.
+
+    `files` has the SHA-256 of each one's file: they decide what is trained, as the recipe does.
+    """
 
     encoder: losses.vector.Encoder | None = None
     vgg: losses.vector.Features | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_judges(recipe: TrainRecipe, *, encoder: str, vgg: Path | None, device: Any) -> Judges:
@@ -31,10 +37,12 @@ def load_judges(recipe: TrainRecipe, *, encoder: str, vgg: Path | None, device: 
     empty. Raises UsageError if a term needs a judge that was not named, WeightsError if it cannot
     be loaded.
     """
-    return Judges(
-        encoder=load_encoder(encoder, device) if "face" in recipe.losses else None,
-        vgg=load_vgg(vgg, device) if "vgg" in recipe.losses else None,
-    )
+    asked = {
+        "encoder": load_encoder(encoder, device) if "face" in recipe.losses else None,
+        "vgg": load_vgg(vgg, device) if "vgg" in recipe.losses else None,
+    }
+    files = {name: getattr(judge, "sha256", "dlib") for name, judge in asked.items() if judge}
+    return Judges(**asked, files=files)
 
 
 def load_encoder(name: str, device: Any) -> losses.vector.Encoder:
@@ -88,8 +96,9 @@ class VGGFeatures(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: nn.Sequential) -> None:
+    def __init__(self, features: nn.Sequential, sha256: str = "") -> None:
         super().__init__()
+        self.sha256 = sha256
         self.layers = features[: VGG_LAYERS[-1] + 1]
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
@@ -123,4 +132,4 @@ def load_vgg(path: Path | None, device: Any) -> VGGFeatures:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise WeightsError(f"{path} does not hold torchvision's VGG19: {error}") from error
-    return VGGFeatures(network.features).eval().requires_grad_(False).to(device)
+    return VGGFeatures(network.features, sha256(path)).eval().requires_grad_(False).to(device)

@@ -27,7 +27,7 @@ CARD_FORMAT = 1
 _CARD_TYPES: tuple[tuple[str, type], ...] = (
     *(("format", int), ("options", dict), ("recipe", dict), ("validation", dict)),
     *((name, str) for name in ("method", "tag", "sha256", "degradation", "phase", "origin")),
-    ("semantics", dict),
+    *((name, dict) for name in ("semantics", "made_from")),
 )
 
 

@@ -177,6 +177,8 @@ class ModelCard:
     minutes: float
     validation: Mapping[str, float]
     notes: str = ""
+    # SHA-256 of the files it was trained from: "start" (weights), "encoder" and "vgg" (judges).
+    made_from: Mapping[str, str] = field(default_factory=dict)
     semantics: Mapping[str, Any] = field(default_factory=dict)
 
 

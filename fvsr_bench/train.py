@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fvsr_bench.data.loader import Batch, TrainSampler
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import ModelError, UsageError
+from fvsr_bench.files import sha256
 from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.infer import super_resolve, to_tensor
 from fvsr_bench.judges import Judges
@@ -45,9 +46,13 @@ class TrainJob:
     start: Path | None = None  # weights to start from instead of a random network
     notes: str = ""  # what the card should tell a reader, as a half-sentence
 
-    def id(self, dataset_id: str) -> str:
+    def made_from(self, judges: Judges) -> dict[str, str]:
+        """Return the SHA-256 of every file that decides what is trained, beside the data."""
+        return {**({"start": sha256(self.start)} if self.start else {}), **judges.files}
+
+    def id(self, dataset_id: str, judges: Judges) -> str:
         """Name the run folder: the same job on the same data resumes there."""
-        job = {**asdict(self), "start": str(self.start)}
+        job = {**asdict(self), "start": "None", **self.made_from(judges)}
         del job["notes"]  # decides nothing
         return f"{method_name(self.method)}-{self.tag}-{digest([job, dataset_id])}"
 
@@ -268,8 +273,9 @@ def train(
     if not load_spec(job.method).trainable:
         raise UsageError(f"method '{job.method}' has nothing to train.")
     began = time.monotonic()
-    run = Run(runs / job.id(dataset.id))
-    learner = Learner(job, dataset, fabric, judges or Judges(), micro_batch)
+    judges = judges or Judges()
+    run = Run(runs / job.id(dataset.id, judges))
+    learner = Learner(job, dataset, fabric, judges, micro_batch)
     progress = Progress()
     if run.checkpoint.exists():
         state = run.load(run.checkpoint)
@@ -320,7 +326,7 @@ def train(
             progress.best_step = progress.step
         else:
             learner.average.load_state_dict(run.load(run.best)["average"])
-        card = export(job, dataset, learner.average, progress, val_clips, out)
+        card = export(job, dataset, learner.average, progress, val_clips, out, judges)
         yield Event(step=progress.step, steps=recipe.steps, loss={}, finished=card)
 
 
@@ -331,6 +337,7 @@ def export(
     progress: Progress,
     val_clips: list[str],
     out: Path,
+    judges: Judges,
 ) -> ModelCard:
     """Write the chosen weights and their card; half precision if PSNR moves < 0.005 dB."""
     device = next(average.parameters()).device
@@ -357,6 +364,7 @@ def export(
         steps=progress.best_step,
         seed=job.seed,
         notes=job.notes,
+        made_from=job.made_from(judges),
         minutes=round(progress.seconds / 60, 1),
         validation={"psnr": round(rounded if small else full, 4), "clips": len(val_clips)},
     )
