@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fvsr_bench.errors import UsageError, WeightsError, unknown
@@ -46,14 +46,18 @@ class Cell:
             parts.append(f"--steps {mine.steps}")
         if mine.learning_rate != named.learning_rate:
             parts.append(f"--learning-rate {mine.learning_rate:g}")
+        if mine.flow_steps != named.flow_steps:
+            parts.append(f"--flow-steps {mine.flow_steps}")
+        if seed := self.train_job().seed:
+            parts.append(f"--seed {seed}")
         return " ".join([*parts, f"--tag {self.tag}"])
 
     def job(self) -> Job:
         """Return what an evaluation of this cell is made from."""
         return Job(method=self.method, variant=self.variant, weights=self.tag)
 
-    def train_job(self, steps: int = 0, seed: int = 0) -> TrainJob:
-        """Return what a training of this cell is made from."""
+    def train_job(self, steps: int = 0) -> TrainJob:
+        """Return what a training of this cell is made from: as the whole network was."""
         spec = load_spec(self.method)
         _, options = variant(spec, self.without)
         base = _base(self.method)
@@ -63,12 +67,13 @@ class Cell:
             steps or int(base.get("steps", 0)),
             float(base.get("learning_rate", 0)),
         )
+        recipe = replace(recipe, flow_steps=int(base.get("flow_steps", recipe.flow_steps)))
         return TrainJob(
             method=self.method,
             tag=self.tag,
             options={**options, **changes},
             recipe=recipe,
-            seed=seed,
+            seed=int(base.get("seed", 0)),
         )
 
 
@@ -78,7 +83,10 @@ def base_recipe(method: str) -> str:
 
 
 def _base(method: str) -> Mapping[str, Any]:
-    return load_card(method, "bi").recipe if "bi" in weights_tags(method) else {}
+    if "bi" not in weights_tags(method):
+        return {}
+    card = load_card(method, "bi")
+    return {**card.recipe, "seed": card.seed}
 
 
 def expand(method: str, words: Sequence[str]) -> list[Cell]:

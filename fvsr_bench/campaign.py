@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from fvsr_bench.errors import UsageError, WeightsError
 from fvsr_bench.recipes import choose_recipe, variant
 from fvsr_bench.registry import load_spec, method_name, read_card
-from fvsr_bench.train import TrainJob
+from fvsr_bench.train import TrainJob, difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,11 @@ def _weights(folder: Path, method: str, tag: str) -> Path:
 
 
 def is_done(job: TrainJob, weights: Path) -> bool:
-    """Say whether weights trained for at least the job's steps lie in the folder."""
+    """Say whether weights trained for at least the job's steps lie in the folder.
+
+    Raises UsageError if those that lie there were trained otherwise: the list would replace them,
+    or take them for its own.
+    """
     path = _weights(weights, job.method, job.tag)
     if not path.is_file():
         return False
@@ -98,6 +102,11 @@ def is_done(job: TrainJob, weights: Path) -> bool:
         card = read_card(path)
     except WeightsError:
         return False
+    if other := difference(card, job):
+        raise UsageError(
+            f"{path} holds a network that was trained otherwise than this list says ({other}); "
+            "choose another --out."
+        )
     return int(card.recipe.get("steps", 0)) >= job.recipe.steps
 
 
@@ -134,11 +143,17 @@ def claim(
 
 
 def summary(campaign: Campaign, weights: Path) -> list[dict[str, Any]]:
-    """Return one row per network: what it is and whether its weights are there."""
+    """Return one row per network: what it is and whether its weights are there.
+
+    "other" are weights of that name which were trained otherwise than the list says.
+    """
     rows = []
     for entry in campaign.train:
         job = make_job(entry, campaign, weights)
-        state = "done" if is_done(job, weights) else "missing"
+        try:
+            state = "done" if is_done(job, weights) else "missing"
+        except UsageError:
+            state = "other"
         rows.append(
             {
                 "method": entry.method,

@@ -37,12 +37,11 @@ def load_judges(recipe: TrainRecipe, *, encoder: str, vgg: Path | None, device: 
     empty. Raises UsageError if a term needs a judge that was not named, WeightsError if it cannot
     be loaded.
     """
-    asked = {
-        "encoder": load_encoder(encoder, device) if "face" in recipe.losses else None,
-        "vgg": load_vgg(vgg, device) if "vgg" in recipe.losses else None,
-    }
+    face = load_encoder(encoder, device) if "face" in recipe.losses else None
+    features = load_vgg(vgg, device) if "vgg" in recipe.losses else None
+    asked = {"encoder": face, "vgg": features}
     files = {name: getattr(judge, "sha256", "dlib") for name, judge in asked.items() if judge}
-    return Judges(**asked, files=files)
+    return Judges(encoder=face, vgg=features, files=files)
 
 
 def load_encoder(name: str, device: Any) -> losses.vector.Encoder:

@@ -39,6 +39,9 @@ class Objective:
         for name in recipe.losses:
             if name not in TERMS:
                 raise unknown("loss", name, TERMS)
+        for name, judge in (("face", judges.encoder), ("vgg", judges.vgg)):
+            if name in recipe.losses and judge is None:
+                raise UsageError(f"the loss '{name}' has no judge; expected one in `judges`.")
         self.weights, self.judges, self.face_size = dict(recipe.losses), judges, face_size
         self.average = average
         self.critic: Any = None
@@ -81,9 +84,9 @@ class Objective:
                 found[name] = losses.mse(sr, batch.hr)
             elif name == "organ":
                 found[name] = losses.organ(sr, batch.hr, batch.landmarks, self.face_size)
-            elif name == "face" and self.judges.encoder is not None:
+            elif name == "face" and self.judges.encoder:
                 found[name] = losses.face_vector(*whole_faces(sr, batch), self.judges.encoder)
-            elif name == "vgg" and self.judges.vgg is not None:
+            elif name == "vgg" and self.judges.vgg:
                 found[name] = losses.vgg(sr, batch.hr, self.judges.vgg)
             elif name == "ping-pong":
                 found[name] = losses.ping_pong(sr)

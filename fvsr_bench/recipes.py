@@ -8,7 +8,8 @@ from typing import Any
 from fvsr_bench.errors import unknown
 from fvsr_bench.spec import ModelSpec, TrainRecipe
 
-# FAPN section 4.2, word by word; what it does not say (optimiser, schedule) is Adam, flat.
+# FAPN section 4.2, word by word, but for its loss ("paper+face" has it); what it does not say
+# (optimiser, schedule) is Adam, flat.
 PAPER = TrainRecipe(
     name="paper",
     patch=0,
@@ -17,6 +18,7 @@ PAPER = TrainRecipe(
     warmup=0,
     clip_grad=0.0,
     ema=0.0,
+    hflip=False,
     zero_init=False,
     precision="fp32",
 )
@@ -73,17 +75,18 @@ def _keywords(spec: ModelSpec) -> set[str]:
     return set(inspect.signature(spec.build).parameters)
 
 
-def variant(spec: ModelSpec, without: Sequence[str], tag: str = "") -> tuple[str, dict[str, Any]]:
+def variant(
+    spec: ModelSpec, without: Sequence[str], tag: str = "", degradation: str = "bi"
+) -> tuple[str, dict[str, Any]]:
     """Return the tag and options of a method with parts switched off, or of one of its size tags.
 
-    Raises UsageError for a part that the method does not declare.
+    Without a tag, weights are called after the degradation of the LR frames they are made for, and
+    take its options, where the method has some. Raises UsageError for a part that the method does
+    not declare.
     """
-    options: dict[str, Any] = {}
+    options = {**spec.tags.get(degradation, {}), **spec.tags.get(tag, {})}
     for part in without:
         if part not in spec.ablations:
             raise unknown(f"component of {spec.title}", part, spec.ablations)
         options.update(spec.ablations[part])
-    if tag in spec.tags:
-        return tag, {**spec.tags[tag], **options}
-    default = "-".join(["bi", *(f"no-{part}" for part in sorted(without))])
-    return tag or default, options
+    return tag or "-".join([degradation, *(f"no-{part}" for part in sorted(without))]), options

@@ -1,15 +1,18 @@
 """The folder of a training run: checkpoints that always load, the log, TensorBoard's events."""
 
+import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from fvsr_bench.errors import WeightsError
-from fvsr_bench.files import replacing, write_atomic, writing
+from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.files import write_atomic, writing
 
 CHECKPOINT_FORMAT = 1
 
@@ -30,8 +33,24 @@ class Run:
 
     def save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint atomically."""
-        with replacing(path) as temporary:
-            torch.save({"format": CHECKPOINT_FORMAT, **state}, temporary)
+        buffer = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError
+        torch.save({"format": CHECKPOINT_FORMAT, **state}, buffer)
+        write_atomic(path, buffer.getbuffer())
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes out; raises UsageError if one is training here."""
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(
+                f"another process is training in {self.folder}; wait for it, or stop it first."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint without running code from it; raises WeightsError if it is no good."""

@@ -1,6 +1,7 @@
 """One training loop that can be read aloud; resumes exactly after a kill."""
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import ModelError, UsageError
 from fvsr_bench.files import sha256
 from fvsr_bench.health import DeadChannels, residual_size
-from fvsr_bench.infer import super_resolve, to_tensor
+from fvsr_bench.infer import Precision, choose_device, super_resolve, to_tensor
 from fvsr_bench.judges import Judges
 from fvsr_bench.metrics.fidelity import psnr
 from fvsr_bench.objective import Objective, exploded, flow_only, is_adversarial
@@ -32,6 +33,27 @@ from fvsr_bench.registry import (
 )
 from fvsr_bench.runs import Run
 from fvsr_bench.spec import FAPN_PROTOCOL, ModelCard, TrainRecipe, digest
+
+ORIGIN = "trained here by `fvsr-bench train`"
+
+
+def launch(device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
+    """Start the processes of a training.
+
+    Raises UsageError for a device that is not there, and where `torchrun` started another number
+    of processes: each would train a network of its own.
+    """
+    chosen = choose_device(device)
+    started = int(os.environ.get("WORLD_SIZE", devices * nodes))
+    if started != devices * nodes:
+        raise UsageError(
+            f"{started} processes were started, but --devices {devices} --nodes {nodes} asks for "
+            f"{devices * nodes}; make them agree."
+        )
+    which = devices if chosen.index is None else [chosen.index]
+    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes)
+    fabric.launch()
+    return fabric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +77,21 @@ class TrainJob:
         job = {**asdict(self), "start": "None", **self.made_from(judges)}
         del job["notes"]  # decides nothing
         return f"{method_name(self.method)}-{self.tag}-{digest([job, dataset_id])}"
+
+
+def difference(card: ModelCard, job: TrainJob) -> str:
+    """Say in what the training of a network differs from a job, but for its length; "" = nothing.
+
+    Only what the card tells is compared, so that cards of older versions are understood.
+    """
+    spec = load_spec(job.method)
+    options = {**spec.options, **job.options}
+    wanted = {**asdict(job.recipe), "seed": job.seed, "options": options, "origin": ORIGIN}
+    have = {**card.recipe, "seed": card.seed, "options": card.options, "origin": card.origin}
+    for key in have.keys() & wanted.keys() - {"name", "steps"}:
+        if have[key] != wanted[key]:
+            return f"{key}: {have[key]}, not {wanted[key]}"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +145,11 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
 
 
 def validate(
-    model: nn.Module, dataset: Dataset, clips: list[str], device: torch.device
+    model: nn.Module,
+    dataset: Dataset,
+    clips: list[str],
+    device: torch.device,
+    precision: Precision = "bf16",
 ) -> dict[str, float]:
     """Return what is watched while training, on whole clips.
 
@@ -122,7 +163,7 @@ def validate(
     for clip_id in clips:
         clip = dataset.load(clip_id)
         with DeadChannels() if not values else nullcontext() as watch:
-            sr = super_resolve(model, clip.lr, device=device, precision="bf16").cpu()
+            sr = super_resolve(model, clip.lr, device=device, precision=precision).cpu()
         if watch is not None:
             residual = residual_size(sr, to_tensor(clip.lr))
             found = {"dead": watch.share, "residual": float(residual)}
@@ -135,7 +176,8 @@ class Learner:
     """The network, its running average, optimiser and objective; takes one step at a time.
 
     `micro_batch` > 0 sends that many clips at once through the network and adds the gradients up:
-    the same step (but for rounding) with the activations of fewer clips in memory.
+    the same step with the activations of fewer clips in memory (but for rounding, for the term
+    "organ", a mean over the pixels of all clips, and for a discriminator's batch statistics).
     """
 
     def __init__(
@@ -191,6 +233,8 @@ class Learner:
             with self.fabric.no_backward_sync(self.model, enabled=not last):
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
                     terms = self.objective.terms(self.model, part)
+                    if number < self.recipe.flow_steps:
+                        flow_only({name: weights[name] for name in terms})  # is there a flow?
                     loss, values = total_loss(terms, weights)
                 loss_so_far = loss_so_far + share * loss.detach()
                 total = float(self._average(loss_so_far))  # where one process stops, all do
@@ -269,14 +313,35 @@ def train(
     `micro_batch` > 0 bounds the memory: so many clips pass through the network at once.
     Raises ModelError on NaN or explosion, with the step, the clips and the last good checkpoint.
     """
-    recipe = job.recipe
     if not load_spec(job.method).trainable:
         raise UsageError(f"method '{job.method}' has nothing to train.")
-    began = time.monotonic()
     judges = judges or Judges()
     run = Run(runs / job.id(dataset.id, judges))
-    learner = Learner(job, dataset, fabric, judges, micro_batch)
-    progress = Progress()
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        learner = Learner(job, dataset, fabric, judges, micro_batch)
+        yield from _loop(
+            learner,
+            dataset,
+            run,
+            out=out,
+            minutes=minutes,
+            validate_every=validate_every,
+            save_every=save_every,
+        )
+
+
+def _loop(
+    learner: Learner,
+    dataset: Dataset,
+    run: Run,
+    *,
+    out: Path,
+    minutes: float,
+    validate_every: int,
+    save_every: int,
+) -> Iterator[Event]:
+    job, recipe, fabric = learner.job, learner.recipe, learner.fabric
+    began, progress = time.monotonic(), Progress()
     if run.checkpoint.exists():
         state = run.load(run.checkpoint)
         learner.load(state, str(run.checkpoint))
@@ -294,8 +359,8 @@ def train(
         except FloatingPointError as error:
             raise ModelError(
                 f"training of {job.method} gave {error} at step {progress.step + 1} on "
-                f"clips {', '.join(batch.clips)}; the last good state is {run.checkpoint}. Run the "
-                "same command again to go on from it."
+                f"clips {', '.join(batch.clips)}; the last good state is {run.checkpoint}. The "
+                "same command goes on from it; if it comes to the same, lower --learning-rate."
             ) from error
         progress.step += 1
         progress.seconds = before + time.monotonic() - began
@@ -317,7 +382,10 @@ def train(
         if late or done:
             run.close()
         if late and not done:
-            note = f"time is up at step {progress.step}; the same command goes on from there"
+            note = (
+                f"time is up at step {progress.step} of {recipe.steps}, before there are weights; "
+                "the same command goes on from there"
+            )
             yield Event(step=progress.step, steps=recipe.steps, loss=terms, note=note)
             return
     if fabric.is_global_zero:
@@ -326,26 +394,21 @@ def train(
             progress.best_step = progress.step
         else:
             learner.average.load_state_dict(run.load(run.best)["average"])
-        card = export(job, dataset, learner.average, progress, val_clips, out, judges)
+        card = export(learner, dataset, progress, val_clips, out)
         yield Event(step=progress.step, steps=recipe.steps, loss={}, finished=card)
 
 
 def export(
-    job: TrainJob,
-    dataset: Dataset,
-    average: nn.Module,
-    progress: Progress,
-    val_clips: list[str],
-    out: Path,
-    judges: Judges,
+    learner: Learner, dataset: Dataset, progress: Progress, val_clips: list[str], out: Path
 ) -> ModelCard:
     """Write the chosen weights and their card; half precision if PSNR moves < 0.005 dB."""
+    job, average = learner.job, learner.average
     device = next(average.parameters()).device
-    full = validate(average, dataset, val_clips, device)["psnr"]
+    full = validate(average, dataset, val_clips, device, "fp32")["psnr"]
     exact = {key: value.clone() for key, value in average.state_dict().items()}
     half = {key: v.half() if v.is_floating_point() else v for key, v in exact.items()}
     average.load_state_dict({key: v.to(exact[key].dtype) for key, v in half.items()})
-    rounded = validate(average, dataset, val_clips, device)["psnr"]
+    rounded = validate(average, dataset, val_clips, device, "fp32")["psnr"]
     small = abs(rounded - full) < 0.005
     spec = load_spec(job.method)
     card = ModelCard(
@@ -355,7 +418,7 @@ def export(
         options={**spec.options, **job.options},
         degradation=dataset.degradation.name,
         phase=dataset.degradation.phase,
-        origin="trained here by `fvsr-bench train`",
+        origin=ORIGIN,
         licence="research use: some of the training videos allow no other"
         if dataset.meta.kind == "faces"
         else spec.licence,
@@ -364,7 +427,7 @@ def export(
         steps=progress.best_step,
         seed=job.seed,
         notes=job.notes,
-        made_from=job.made_from(judges),
+        made_from=job.made_from(learner.objective.judges),
         minutes=round(progress.seconds / 60, 1),
         validation={"psnr": round(rounded if small else full, 4), "clips": len(val_clips)},
     )

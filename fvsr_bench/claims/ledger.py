@@ -35,6 +35,7 @@ class Method:
     model: str
     without: tuple[str, ...] = ()  # ablated components
     loss: str = ""  # a training loss other than the method's own
+    trained_with: tuple[str, ...] = ()  # loss terms without which it is another method
 
 
 @dataclass(frozen=True, kw_only=True)

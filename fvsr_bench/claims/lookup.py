@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,8 @@ def find_method(method: Method, results: Results) -> RunManifest | str:
     """Find the run that stands for a column of the paper's tables, or say why there is none."""
     runs = [m for m in results.complete if m.model == method.model and stands_for(m, method)]
     if not runs:
+        if method.trained_with and find_kin(method, results):
+            return f"only networks trained without {', '.join(method.trained_with)}"
         tried = [m for m in results.manifests if m.model == method.model and m.reason]
         plain = not method.without and not method.loss
         return tried[0].reason if tried and plain else "no run in these results"
@@ -63,13 +65,23 @@ def find_method(method: Method, results: Results) -> RunManifest | str:
     return min(runs, key=rank)
 
 
+def find_kin(method: Method, results: Results) -> list[RunManifest]:
+    """List the runs that would stand for a method but for the terms of their training."""
+    anyhow = replace(method, trained_with=())
+    return [m for m in results.complete if m.model == method.model and stands_for(m, anyhow)]
+
+
 def stands_for(run: RunManifest, method: Method) -> bool:
     """Say whether a run has exactly the method's ablated parts and its training loss.
 
     Ablated parts stand in the variant ("no-fsrc-no-nic") or the weights' tag; the loss in the
     variant ("loss-gan") or, for a full network, among the terms on the weights' card. Runs at
-    reduced precision stand for nothing.
+    reduced precision stand for nothing, nor do networks that are known to have been trained without
+    a term that makes the method.
     """
+    terms = frozenset(filter(None, run.about.losses.split("+")))
+    if terms and not terms.issuperset(method.trained_with):
+        return False
     words = set(re.split(r"[-+,_ ]", f"{run.variant}-{run.weights}".lower()))
     if "bf16" in words:
         return False
@@ -81,7 +93,6 @@ def stands_for(run: RunManifest, method: Method) -> bool:
         return False
     if not method.loss:
         return True
-    terms = frozenset(run.about.losses.split("+"))
     return "mse" in terms and terms & _EXTRA_TERMS == LOSS_TERMS.get(method.loss)
 
 

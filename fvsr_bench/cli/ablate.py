@@ -33,9 +33,9 @@ def ablate(
     ] = 0,
     steps: Annotated[int, typer.Option(min=0, help="Steps of each training; 0 = recipe's.")] = 0,
     encoder: Annotated[str, typer.Option(help="Recogniser of the loss 'face': onnx:FILE.")] = "",
-    weights: Annotated[Path, typer.Option(help="Folder of newly trained weights.")] = Path(
-        "weights"
-    ),
+    vgg: Annotated[
+        Path | None, typer.Option(help="VGG19 weights of the loss 'vgg', if not in torch's cache.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Compare a method with itself: all combinations of leaving parts out, or all losses.
@@ -50,7 +50,7 @@ def ablate(
     """
     from fvsr_bench.ablate import expand, explain_missing, missing
     from fvsr_bench.cli.run import default_out, make_setting
-    from fvsr_bench.errors import WeightsError
+    from fvsr_bench.errors import DataError, FvsrError, WeightsError
     from fvsr_bench.evaluate import evaluate
     from fvsr_bench.protocols import protocol as find_protocol
 
@@ -58,7 +58,10 @@ def ablate(
     lacking = missing(cells)
     if train:
         for cell in lacking:
-            _train(cell, dataset, weights, device, minutes, steps, encoder)
+            try:
+                _train(cell, dataset, device, minutes, steps, encoder, vgg)
+            except FvsrError as error:  # the others do not wait for this one
+                say(f"{method}/{cell.tag} was not trained: {error}")
         lacking = missing(cells)
     for line in explain_missing(lacking, dataset):
         say(line)
@@ -71,33 +74,36 @@ def ablate(
     setting = make_setting(dataset, split, chosen, device, "fp32", False, 0)
     folder = out or default_out(setting.dataset.name, split, 0)
     with progress_bar("evaluating") as tick:
-        evaluate([cell.job() for cell in there], setting, folder, tick)
-    _render(folder, method, parts, cells, chosen, as_json)
+        outcome = evaluate([cell.job() for cell in there], setting, folder, tick)
+    reasons = {m.variant: m.reason for m in outcome.manifests if m.status != "complete"}
+    if len(there) - len(reasons) < 2:
+        raise DataError(f"nothing to compare: {next(iter(reasons.values()))}")
+    reasons |= {cell.variant: "no weights" for cell in lacking}
+    _render(folder, method, parts, cells, reasons, chosen, as_json)
 
 
 def _train(
     cell: "Cell",
     dataset: str,
-    weights: Path,
     device: str,
     minutes: float,
     steps: int,
     encoder: str,
+    vgg: Path | None,
 ) -> None:
-    from lightning_fabric import Fabric
-
     from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.cli.progress import show_training
     from fvsr_bench.judges import load_judges
+    from fvsr_bench.registry import weight_folders
+    from fvsr_bench.train import launch
     from fvsr_bench.train import train as loop
 
-    job = cell.train_job(steps)
-    fabric = Fabric(accelerator="auto" if device == "auto" else device, devices=1)
-    judges = load_judges(job.recipe, encoder=encoder, vgg=None, device=fabric.device)
+    job, fabric = cell.train_job(steps), launch(device)
+    judges = load_judges(job.recipe, encoder=encoder, vgg=vgg, device=fabric.device)
     events = loop(
         job,
         open_data(dataset),
-        out=weights,
+        out=weight_folders()[0],  # where the evaluation looks first
         runs=Path("runs"),
         fabric=fabric,
         judges=judges,
@@ -111,6 +117,7 @@ def _render(
     method: str,
     parts: list[str],
     cells: "list[Cell]",
+    reasons: dict[str, str],
     protocol: "EvalProtocol",
     as_json: bool,
 ) -> None:
@@ -126,13 +133,14 @@ def _render(
     )
 
     results, spec = load_results(folder), load_spec(method)
-    mine = {m.variant: m for m in results.complete if m.model == method_name(method)}
-    runs = {cell.variant: mine[cell.variant] for cell in cells if cell.variant in mine}
+    name = method_name(method)
+    mine = {(m.variant, m.weights): m for m in results.complete if m.model == name}
+    runs = {c.variant: mine[c.variant, c.tag] for c in cells if (c.variant, c.tag) in mine}
     name = table_name(parts)
     title = {"table3": "Table 3", "table4": "Table 4"}.get(name, "Ablation")
     caption = f"{title}. {spec.title} and its variants"
     found = ablation_cells(results, protocol, runs, spec.printed.get(title, {}))
-    lacking = [cell.variant for cell in cells if cell.variant not in runs]
+    lacking = {c.variant: reasons.get(c.variant, "no run") for c in cells if c.variant not in runs}
     note = results.data_note()
     text = ablation_markdown(found, caption, lacking, protocol, note)
     suffix = "" if protocol.name == "fapn" else f"-{protocol.name}"

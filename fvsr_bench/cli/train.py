@@ -1,9 +1,12 @@
 """`fvsr-bench train`: train a method on a dataset; resumes where it stopped."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fvsr_bench.train import TrainJob
 
 
 def train(
@@ -18,7 +21,13 @@ def train(
             "a loss (face, gan, vgg, tecogan) after a plus: quick+gan."
         ),
     ] = "default",
-    tag: Annotated[str, typer.Option(help="Name of the weights: OUT/METHOD/TAG.safetensors.")] = "",
+    tag: Annotated[
+        str,
+        typer.Option(
+            help="Name of the weights, OUT/METHOD/TAG.safetensors.  [default: the dataset's "
+            "degradation, and what is left out: bi, bi-no-nic]"
+        ),
+    ] = "",
     steps: Annotated[int, typer.Option(help="Number of steps; 0 = the recipe's.", min=0)] = 0,
     learning_rate: Annotated[
         float, typer.Option(help="Adam's step size; 0 = the recipe's.", min=0)
@@ -55,6 +64,9 @@ def train(
         int,
         typer.Option(help="Clips in memory at once, for small machines; 0 = the batch.", min=0),
     ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace weights that were trained otherwise.")
+    ] = False,
 ) -> None:
     """Train METHOD with the benchmark's one loop and write weights with a card.
 
@@ -64,41 +76,37 @@ def train(
 
         fvsr-bench train sofvsr --data data/faceclips --steps 1000 --minutes 30
 
-        fvsr-bench train fapn --data data/faceclips --without nic,fsrc --tag bi-no-nic-no-fsrc
+        fvsr-bench train fapn --data data/faceclips --without nic,fsrc
     """
     import dataclasses
-
-    from lightning_fabric import Fabric
 
     from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.cli.progress import show_training
     from fvsr_bench.judges import load_judges
     from fvsr_bench.recipes import choose_recipe, variant
     from fvsr_bench.registry import load_spec
-    from fvsr_bench.train import TrainJob
+    from fvsr_bench.train import TrainJob, launch
     from fvsr_bench.train import train as loop
 
     spec = load_spec(method)
     parts = [part.strip() for part in without.split(",") if part.strip()]
-    name, options = variant(spec, parts, tag)
     dataset = open_data(data)
+    name, options = variant(spec, parts, tag, dataset.degradation.name)
     chosen, changes = choose_recipe(spec, recipe, steps, learning_rate)
-    chosen = dataclasses.replace(chosen, flow_steps=flow_steps)
+    chosen = dataclasses.replace(chosen, flow_steps=flow_steps or chosen.flow_steps)
+    if not tag:
+        name += (f"-{recipe}" if recipe != "default" else "") + (f"-seed{seed}" if seed else "")
     job = TrainJob(
         method=method,
-        tag=name if recipe == "default" or tag else f"{name}-{recipe}",
+        tag=name,
         options={**options, **changes},
         recipe=chosen,
         seed=seed,
         notes=notes,
         start=start,
     )
-    fabric = Fabric(
-        accelerator="auto" if device == "auto" else device,
-        devices=devices,
-        num_nodes=nodes,
-    )
-    fabric.launch()
+    _check_target(job, f"{dataset.name} {dataset.id}", out, force)
+    fabric = launch(device, devices, nodes)
     judges = load_judges(chosen, encoder=encoder, vgg=vgg, device=fabric.device)
     events = loop(
         job,
@@ -112,6 +120,31 @@ def train(
         micro_batch=micro_batch,
     )
     show_training(events, f"{spec.title} ({job.tag})", quiet=not fabric.is_global_zero)
+
+
+def _check_target(job: "TrainJob", data: str, out: Path, force: bool) -> None:
+    """Refuse, before hours of work, to replace another network's weights at its end."""
+    from fvsr_bench.errors import UsageError, WeightsError
+    from fvsr_bench.registry import method_name, read_card
+    from fvsr_bench.train import difference
+
+    path = out / method_name(job.method) / f"{job.tag}.safetensors"
+    if force or not path.exists():
+        return
+    try:
+        card = read_card(path)
+        other = difference(card, job)
+        if card.data != data:
+            other = f"data: {card.data}, not {data}"
+        if card.recipe.get("steps") != job.recipe.steps:
+            other = f"steps: {card.recipe.get('steps')}, not {job.recipe.steps}"
+    except WeightsError as error:
+        other = str(error)
+    if other:
+        raise UsageError(
+            f"{path} holds another network ({other}); choose another --tag or --out, or --force to "
+            "replace it."
+        )
 
 
 def campaign(
@@ -137,13 +170,13 @@ def campaign(
 
         fvsr-bench campaign campaigns/faceclips.toml --list
     """
-    from lightning_fabric import Fabric
-
     from fvsr_bench.campaign import claim, missing, read_campaign, summary
     from fvsr_bench.cli.progress import show_training
     from fvsr_bench.data.store import open_dataset
+    from fvsr_bench.errors import FvsrError
     from fvsr_bench.judges import load_judges
     from fvsr_bench.registry import load_spec
+    from fvsr_bench.train import launch
     from fvsr_bench.train import train as loop
 
     plan = read_campaign(file)
@@ -152,17 +185,23 @@ def campaign(
             name = f"{row['method']}/{row['tag']}"
             typer.echo(f"{row['weights']:8} {name} ({row['steps']} steps, seed {row['seed']})")
         return
+    fabric, failed = launch(device), False
     for entry, job in claim(missing(plan, out), runs, out):
-        fabric = Fabric(accelerator="auto" if device == "auto" else device, devices=1)
-        events = loop(
-            job,
-            open_dataset(entry.data or data or plan.data),
-            out=out,
-            runs=runs,
-            fabric=fabric,
-            judges=load_judges(job.recipe, encoder=encoder, vgg=vgg, device=fabric.device),
-            validate_every=validate_every,
-        )
-        show_training(events, f"{load_spec(job.method).title} ({job.tag})")
+        try:
+            events = loop(
+                job,
+                open_dataset(entry.data or data or plan.data),
+                out=out,
+                runs=runs,
+                fabric=fabric,
+                judges=load_judges(job.recipe, encoder=encoder, vgg=vgg, device=fabric.device),
+                validate_every=validate_every,
+            )
+            show_training(events, f"{load_spec(job.method).title} ({job.tag})")
+        except FvsrError as error:  # the others do not wait for this one
+            failed = True
+            typer.echo(f"{job.method}/{job.tag} was not trained: {error}", err=True)
     left = len(missing(plan, out))
     typer.echo("nothing is missing" if not left else f"{left} networks are still missing")
+    if failed:
+        raise typer.Exit(1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.degrade import degrade_uint8
-from fvsr_bench.errors import DataError
+from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.files import replacing
 from fvsr_bench.spec import Clip, TrainRecipe
 
@@ -94,7 +94,16 @@ class TrainSampler:
                 )
 
     def batch(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
-        """Return this process's share (every `world`-th clip from `rank`) of a step's batch."""
+        """Return this process's share (every `world`-th clip from `rank`) of a step's batch.
+
+        Raises UsageError if the batch cannot be divided evenly: gradients are averaged over
+        processes, whatever each one's share.
+        """
+        if self.recipe.batch % world:
+            raise UsageError(
+                f"a batch of {self.recipe.batch} clips cannot be divided evenly among {world} "
+                "processes; choose --devices x --nodes to divide it."
+            )
         rng = np.random.default_rng([self.seed, step])
         recipe = self.recipe
         draws = []

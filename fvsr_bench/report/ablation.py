@@ -62,11 +62,14 @@ def ablation_cells(
 def ablation_markdown(
     cells: Sequence[AblationCell],
     caption: str,
-    lacking: Sequence[str],
+    lacking: Mapping[str, str],
     protocol: EvalProtocol,
     data_note: str,
 ) -> str:
-    """Render the cells: paper | ours | difference to the whole method with its interval."""
+    """Render the cells: paper | ours | difference to the whole method with its interval.
+
+    `lacking` says of each variant without numbers why it has none.
+    """
     head = ["Variant"]
     for metric in METRICS:
         arrow = "↑" if metric.higher_is_better else "↓"
@@ -92,7 +95,7 @@ def ablation_markdown(
         *([unequal] if len(steps) > 1 else []),
         f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
         "To full: mean difference to the whole method with its 95 % interval, paired by clip.",
-        *(f"{name}: no weights." for name in lacking),
+        *(f"{name}: {reason}." for name, reason in lacking.items()),
     ]
     lines = [f"**{caption}**", "", *md_table(head, body), "", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines)

@@ -81,6 +81,20 @@ def test_a_trained_ablation_makes_a_table_a_csv_and_a_figure(
     assert (out / "ablation-motion.md").read_bytes() == before
 
 
+def test_cells_that_do_not_fit_the_data_say_so(
+    patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = tmp_path / "other"
+    assert cli("data", "redegrade", patterns, "--degradation", "bd15", "--out", small).code == 0
+    for part in ((), ("--without", "motion")):
+        training = ("train", "vespcn", "--data", patterns, "--steps", 1, "--device", "cpu")
+        assert cli(*training, *part).code == 0
+    answer = cli("ablate", "motion", "--method", "vespcn", "--dataset", small)
+    assert answer.code == 1
+    assert "nothing to compare: weights 'bi' were trained for bi (centre phase)" in answer.err
+
+
 def test_a_note_on_the_card_stands_under_the_table(
     patterns: Path, tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

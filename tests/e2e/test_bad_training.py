@@ -129,6 +129,23 @@ def no_flow_to_train(p):
     return p.train("dummy", "--flow-steps", 1)
 
 
+@case(2, "no flow to train beforehand: the losses are mse")
+def the_flow_was_left_out(p):
+    return p.train("fapn", "--without", "nic", "--flow-steps", 1)
+
+
+@case(2, "device 'cuda' is not available here; use --device auto or cpu")
+def no_such_device(p):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    return [*p.train("dummy"), "--device", "cuda"]
+
+
+@case(2, "unknown device 'cud'")
+def misspelt_device(p):
+    return [*p.train("dummy"), "--device", "cud"]
+
+
 @case(1, "lacks the landmarks of clip", "prepare the dataset again")
 def landmarks_missing(p):
     p.change_index(lambda row: row.update(landmarks=""))

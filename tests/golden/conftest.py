@@ -192,7 +192,7 @@ def write_grid_run(
             lookahead=0,
             published=published,
             trained_for="" if weights == "none" else "bi/centre",
-            losses="" if weights == "none" else "mse",
+            losses="" if weights == "none" else "mse+tgan" if model == "tecogan" else "mse",
         ),
     )
     key = RunKey(

@@ -199,6 +199,21 @@ def test_verdicts_on_records(grid_folder):
     assert over_v1.items[0].estimate.mean == pytest.approx(0.85, abs=0.1)
 
 
+def test_tecogan_is_not_its_generator_alone(grid_results, tmp_path):
+    root = grid_results(tmp_path, clips=6)
+    found = {j.claim.id: j for j in judge_folder(root).claims}
+    assert found["s43.tecogan-poor.psnr"].evidence.runs
+    (path,) = (root / "manifests").glob("tecogan*.json")
+    path.write_text(path.read_text().replace("mse+tgan", "mse"))
+    found = {j.claim.id: j for j in judge_folder(root).claims}
+    poor = found["s43.tecogan-poor.psnr"]
+    assert poor.measured == Verdict.NOT_TESTED
+    assert poor.evidence.missing == ("TecoGAN: only networks trained without tgan",)
+    path.write_text(path.read_text().replace('"mse"', '""'))  # its authors' own: nobody wrote down
+    found = {j.claim.id: j for j in judge_folder(root).claims}
+    assert found["s43.tecogan-poor.psnr"].evidence.runs
+
+
 def test_absolute_numbers_are_judged_only_on_the_papers_data(grid_results, tmp_path):
     root = grid_results(tmp_path, name="300-VW", clips=6)
     judgement = judge_folder(root)

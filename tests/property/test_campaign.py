@@ -9,9 +9,10 @@ from fvsr_bench.campaign import claim, make_job, missing, read_campaign, summary
 from fvsr_bench.errors import UsageError
 from fvsr_bench.registry import build, save_weights
 from fvsr_bench.spec import ModelCard, TrainRecipe
+from fvsr_bench.train import ORIGIN
 
 
-def finish(folder: Path, method: str, tag: str, steps: int) -> None:
+def finish(folder: Path, method: str, tag: str, steps: int, **recipe) -> None:
     """Write weights with a card that says how long they were trained."""
     card = ModelCard(
         method=method,
@@ -20,10 +21,10 @@ def finish(folder: Path, method: str, tag: str, steps: int) -> None:
         options={},
         degradation="bi",
         phase="centre",
-        origin="a test",
+        origin=ORIGIN,
         licence="none",
         data="none",
-        recipe={"steps": steps},
+        recipe={"steps": steps, **recipe},
         steps=steps,
         seed=0,
         minutes=0.0,
@@ -76,6 +77,18 @@ def test_shorter_training_is_not_done_and_a_start_is_waited_for(tmp_path: Path) 
     assert make_job(plan.train[1], plan, weights).start == weights / "dummy" / "bi.safetensors"
     finish(weights, "dummy", "again", 5)
     assert offered() == []
+
+
+def test_weights_of_another_list_are_neither_replaced_nor_taken_for_ones_own(
+    tmp_path: Path,
+) -> None:
+    plan, weights = read_campaign(write(tmp_path / "c.toml", TWO)), tmp_path / "w"
+    finish(weights, "dummy", "bi", 10, learning_rate=1.0)
+    with pytest.raises(UsageError, match=r"learning_rate: 1\.0, not 0\.0004.*another --out"):
+        missing(plan, weights)
+    assert [row["weights"] for row in summary(plan, weights)] == ["other", "missing"]
+    finish(weights, "dummy", "bi", 10, learning_rate=4e-4)
+    assert [job.tag for _, job in missing(plan, weights)] == ["again"]
 
 
 def test_a_learning_rate_of_the_file_or_of_one_network(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fvsr_bench import ablate
 from fvsr_bench.ablate import expand
 from fvsr_bench.errors import UsageError
-from fvsr_bench.recipes import LOSSES, choose_recipe
+from fvsr_bench.recipes import LOSSES, choose_recipe, variant
 from fvsr_bench.registry import load_card, load_spec
 
 SPEC = load_spec("fapn")
@@ -42,6 +42,16 @@ def test_whole_frames_are_the_default_and_the_paper_without_crops():
     assert whole.patch == choose_recipe(SPEC, "paper")[0].patch == 0 < default.patch
 
 
+def test_weights_are_called_after_the_frames_they_are_made_for():
+    frvsr = load_spec("frvsr")
+    assert variant(frvsr, []) == ("bi", {})
+    assert variant(frvsr, [], "", "bd15") == ("bd15", dict(frvsr.tags["bd15"]))
+    assert variant(frvsr, [], "mine", "bd15") == ("mine", dict(frvsr.tags["bd15"]))
+    name, options = variant(frvsr, ["hr-feedback"], "", "bd15")
+    assert name == "bd15-no-hr-feedback"
+    assert options == {**frvsr.tags["bd15"], "feedback": False}
+
+
 @pytest.mark.parametrize(("name", "hint"), [("quik", "quick"), ("quick+gam", "gan")])
 def test_an_unknown_recipe_or_loss_is_refused_with_a_hint(name, hint):
     with pytest.raises(UsageError, match=f"[Dd]id you mean .*{hint}"):
@@ -59,7 +69,8 @@ def test_cells_are_trained_as_the_whole_network_was(words):
 
 
 def test_the_command_of_a_cell_repeats_what_the_whole_network_had(monkeypatch):
-    base = {"name": "quick", "steps": 7, "learning_rate": 1e-5}
+    base = {"name": "quick", "steps": 7, "learning_rate": 1e-5, "flow_steps": 2, "seed": 3}
     monkeypatch.setattr(ablate, "_base", lambda method: base)
     command = expand("fapn", ["nic"])[1].command("d")
-    assert command.endswith("--recipe quick --steps 7 --learning-rate 1e-05 --tag bi-no-nic")
+    expected = "--recipe quick --steps 7 --learning-rate 1e-05 --flow-steps 2 --seed 3"
+    assert command.endswith(f"{expected} --tag bi-no-nic")
