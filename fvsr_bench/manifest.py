@@ -30,6 +30,7 @@ class Identity:
     variant: str  # "full" or the ablation's name
     options: Mapping[str, Any]  # keywords of the spec's `build`
     source: str  # digest of the method's own files
+    blocks: str = ""  # of the layers and the inference it shares with others; "" = an older run
     weights: str  # tag, or "none"
     weights_sha256: str  # of the weights file; "" without weights
     dataset: str  # id (hash of the content)

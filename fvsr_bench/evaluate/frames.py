@@ -27,7 +27,7 @@ from fvsr_bench.strips import (
     write_strip,
 )
 
-SAME = ("options", "source", "weights_sha256", "dataset", "precision")
+SAME = ("options", "source", "blocks", "weights_sha256", "dataset", "precision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,8 @@ def _producer(manifest: RunManifest, maker: Maker, setting: Setting) -> Produce:
     now = plan(job, setting)
     if now.status != "running":
         raise UsageError(now.reason or "it cannot be run here")
-    changed = [name for name in SAME if now.identity[name] != manifest.identity.get(name)]
+    was = {**manifest.identity, "blocks": manifest.identity.get("blocks") or now.identity["blocks"]}
+    changed = [name for name in SAME if now.identity[name] != was.get(name)]
     if changed:
         raise UsageError(f"its {' and '.join(changed)} changed since it was measured; run it again")
     weights = None if manifest.weights == "none" else manifest.weights

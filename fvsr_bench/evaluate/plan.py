@@ -1,11 +1,12 @@
 """Decide, before any pixel is touched, what a run is made from and whether it may be run."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,9 +193,15 @@ def describe(spec: ModelSpec) -> About:
 
 
 def covers(done: RunManifest, wanted: RunManifest) -> bool:
-    """Say whether a run holds what another would: the same numbers, of at least its judges."""
+    """Say whether a run holds what another would: the same numbers, of at least its judges.
+
+    Runs of before the shared blocks were written down are believed.
+    """
     sides = [json.loads(json.dumps(dict(m.identity))) for m in (done, wanted)]
     have, need = (set(str(side.pop("measures", "")).split("+")) for side in sides)
+    blocks = {str(side.pop("blocks", "")) for side in sides} - {""}
+    if len(blocks) > 1:
+        return False
     return bool(sides[0] == sides[1]) and have >= need
 
 
@@ -234,6 +241,18 @@ def source_digest(method: str) -> str:
         module = sys.modules[registry.methods()[method].module]
         path = Path(str(module.__file__))
         files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    return _hash(files)
+
+
+@functools.cache
+def blocks_digest() -> str:
+    """Hash what networks are built from and run by: an edited warp moves numbers, too."""
+    here = Path(__file__).parents[1]
+    files = [here / "infer.py", *sorted((here / "nn").rglob("*.py"))]
+    return _hash(files)
+
+
+def _hash(files: Sequence[Path]) -> str:
     text = b"".join(file.read_bytes().replace(b"\r\n", b"\n") for file in files)
     return hashlib.sha256(text).hexdigest()[:12]
 
@@ -261,6 +280,7 @@ def _identity(
         variant=_variant(job, setting),
         options=options,
         source=source,
+        blocks=blocks_digest(),
         weights=card.tag if card else job.weights or "none",
         weights_sha256=card.sha256 if card else "",
         dataset=setting.dataset.id,

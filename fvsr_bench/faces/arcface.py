@@ -133,13 +133,15 @@ def align(
 ) -> Float[Tensor, "n 3 a b"]:
     """Cut faces out, upright and centred, `size` = (height, width) px; differentiable in frames."""
     height, width = frames.shape[-2:]
-    to_template = similarity_transform(landmarks.double(), template(size, landmarks.device))
+    where = torch.device("cpu") if frames.device.type == "mps" else frames.device  # has no float64
+    points = landmarks.to(where).double()
+    to_template = similarity_transform(points, template(size, where))
     square = torch.cat([to_template, torch.zeros_like(to_template[:, :1])], dim=1)
     square[:, 2, 2] = 1
     back = torch.linalg.inv(square)[:, :2]  # from a pixel of the crop to a pixel of the frame
     y, x = torch.meshgrid(
-        torch.arange(size[0], dtype=torch.float64, device=frames.device),
-        torch.arange(size[1], dtype=torch.float64, device=frames.device),
+        torch.arange(size[0], dtype=torch.float64, device=where),
+        torch.arange(size[1], dtype=torch.float64, device=where),
         indexing="ij",
     )
     target = torch.stack([x, y, torch.ones_like(x)]).flatten(1)
@@ -147,7 +149,7 @@ def align(
     grid = torch.stack(
         [(2 * source[:, 0] + 1) / width - 1, (2 * source[:, 1] + 1) / height - 1], dim=-1
     )
-    return F.grid_sample(frames, grid.to(frames.dtype), mode="bilinear", align_corners=False)
+    return F.grid_sample(frames, grid.to(frames), mode="bilinear", align_corners=False)
 
 
 def template(size: tuple[int, int], device: torch.device) -> Float[Tensor, "5 2"]:

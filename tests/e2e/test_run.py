@@ -140,6 +140,24 @@ def test_an_edited_method_is_measured_again_and_replaces_its_old_run(
     assert values(out)["near", "clip0", 0, "psnr", "rgb-c0"] < old
 
 
+def test_edited_shared_layers_are_measured_again_but_older_runs_are_believed(
+    finished, cli, tiny, monkeypatch
+):
+    _, out = finished
+    again = ("run", "-m", "bicubic", "-d", tiny, "-o", out)
+    (path,) = (out / "manifests").glob("bicubic-*.json")
+    before, manifest = path.read_bytes(), json.loads(path.read_text())
+    planner = sys.modules["fvsr_bench.evaluate.plan"]  # the package has a function of that name
+    monkeypatch.setattr(planner, "blocks_digest", lambda: "another")
+    manifest["identity"].pop("blocks")  # of a version that did not write it down
+    path.write_text(json.dumps(manifest))
+    assert "nothing to do" in cli(*again).out
+    path.write_bytes(before)
+    assert "replaced the older run bicubic-" in cli(*again).out
+    (path,) = (out / "manifests").glob("bicubic-*.json")
+    assert json.loads(path.read_text())["identity"]["blocks"] == "another"
+
+
 BROKEN = {
     "nan": ("sr[:, 2, 0, 5, 5] = float('nan')", "NaN"),
     "small": ("sr = sr[..., ::2, ::2]", "expected"),
