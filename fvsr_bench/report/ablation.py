@@ -145,7 +145,7 @@ def ablation_figure(cells: Sequence[AblationCell], caption: str) -> bytes:
             axis.set_title(metric.title)
             axis.set_xlabel(f"difference to full (better: {better})")
             axis.tick_params(axis="y", labelleft=axis is axes[0])
-            axis.locator_params(axis="x", nbins=5)  # SSIM's ticks are long
+            axis.locator_params(axis="x", nbins=4)  # the ticks of distances are long
         figure.suptitle(caption, fontsize=11)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
