@@ -17,7 +17,7 @@ from fvsr_bench.report import charts, viewer
 from fvsr_bench.report.ablation import Printed
 from fvsr_bench.report.results import Results, load_results
 from fvsr_bench.report.sections import plain_tables
-from fvsr_bench.report.tables import Cell, Row, Table, table1_rows, table2
+from fvsr_bench.report.tables import ONLY_OTHERS, Cell, Row, Table, table1_rows, table2
 from fvsr_bench.report.text import interval, number, plus_minus
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 from fvsr_bench.strips import read_shown
@@ -111,7 +111,7 @@ def summary(table: Table) -> str:
     """Say in a sentence or two what the table shows."""
     rows = [row for row in table.rows if "psnr" in row.cells]
     if not rows:
-        return "No method has numbers yet."
+        return ONLY_OTHERS if ONLY_OTHERS in table.footnotes else "No method has numbers yet."
     first, cell = rows[0], rows[0].cells["psnr"]
     clips = f"{cell.ours.clips} clip{'s' if cell.ours.clips != 1 else ''}"
     text = f"On {clips}, {first.title} has the highest PSNR: {plus_minus(cell.ours, 2)} dB"

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 from fvsr_bench.compare import find_run
-from fvsr_bench.report import load_results, write_report
+from fvsr_bench.errors import DataError
+from fvsr_bench.report import load_results, render_figure5, write_report
 from fvsr_bench.report.figures import Curve, looks
+from fvsr_bench.report.html import write_page
+from fvsr_bench.report.tables import ONLY_OTHERS
 
 SAME = ("table2.md", "table2.csv", "fig5.csv")
 
@@ -43,6 +46,24 @@ def test_runs_of_a_seed_are_found_by_their_weights(
     assert find_run(results, "fapn@bi").variant == "full"
     assert find_run(results, "fapn@bi-seed1").variant == "seed1"
     assert find_run(results, "fapn:seed1").weights == "bi-seed1"
+
+
+def test_a_folder_with_other_seeds_only_is_rendered_and_says_so(
+    synthetic: Callable, add_seed: Callable, tmp_path: Path
+) -> None:
+    root = synthetic(tmp_path / "results")
+    for folder in ("manifests", "records"):
+        for path in [*(root / folder).glob("*-0*"), *(root / folder).glob("broken-*")]:
+            path.unlink()
+    add_seed(root, "fapn", 0.1)
+    _, paths = write_report(root)
+    assert "fig5.png" not in [path.name for path in paths]
+    assert ONLY_OTHERS in (root / "table2.md").read_text()
+    page = write_page(root).read_text(encoding="utf-8")
+    assert ONLY_OTHERS in page
+    assert "No method has numbers yet" not in page
+    with pytest.raises(DataError, match=r"Only other seeds and ablated networks.*fvsr-bench run"):
+        render_figure5(load_results(root))
 
 
 def test_two_weights_of_one_method_are_told_apart_in_the_figure() -> None:
