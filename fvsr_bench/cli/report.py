@@ -140,9 +140,9 @@ def _phase_section(results: Path, protocol: "EvalProtocol") -> str:
     return html_section(read_phase(beside, protocol))
 
 
-def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, float]]]:
-    """Collect the paper's Tables 3 and 4 by variant and metric, as `ablate` names the variants."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Collect the paper's Tables 3 and 4 by method, table, variant (as in `ablate`) and metric."""
+    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for claim in ledger.cells.values():
         table = claim.where.partition(",")[0]
         if table not in ("Table 3", "Table 4") or not claim.methods:
@@ -152,7 +152,8 @@ def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, float]]
         loss = method.loss.rpartition("+")[2]
         if loss not in ("", "mse"):
             variant = f"loss-{loss}"
-        found.setdefault(table, {}).setdefault(variant, {})[claim.metric] = float(claim.value)
+        mine = found.setdefault(method.model, {}).setdefault(table, {})
+        mine.setdefault(variant, {})[claim.metric] = float(claim.value)
     return found
 
 
