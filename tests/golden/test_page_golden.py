@@ -402,6 +402,21 @@ def test_a_picture_without_frames_or_runs_says_what_to_do(kept, synthetic, tmp_p
         pictures.draw("fig8", source)
 
 
+def test_another_seed_is_no_ablation_to_draw(synthetic, add_seed, tmp_path):
+    root = synthetic(tmp_path)
+    add_seed(root, "fapn", 0.1)
+    keep(root)
+    source = pictures.Source(results=load_results(root), protocol=FAPN, clips=read_shown(root))
+    with pytest.raises(DataError, match="no ablated runs of FAPN"):
+        pictures.draw("fig8", source)
+    _ablate(root, "vespcn", "fapn", variant="no-nic", weights="bi-no-nic")
+    keep(root)
+    source = pictures.Source(results=load_results(root), protocol=FAPN, clips=read_shown(root))
+    figure = pictures.draw("fig8", source)
+    assert len([axes for axes in figure.axes if not axes.axison]) == 3  # no-nic, full, GT
+    pictures.figures.close(figure)
+
+
 def test_times_are_drawn_only_of_runs_on_one_machine(synthetic, tmp_path):
     root = synthetic(tmp_path)
     for number, path in enumerate(sorted((root / "manifests").glob("*-0*.json"))):
