@@ -102,8 +102,10 @@ def find_run(results: Results, word: str) -> RunManifest:
     if not mine:
         _explain_missing(results, name)
     fit = [m for m in mine if m.variant == (variant or "full")]
-    if weights and not variant:  # weights tell a seed from the full network by themselves
-        fit = [m for m in mine if m.weights == weights and m.variant != "full"] or fit
+    if weights and not variant:  # weights tell a seed or a part left out by themselves
+        named = [m for m in mine if m.weights == weights]
+        exact = [m for m in named if not m.variant.endswith("-bf16")] or named
+        fit = [m for m in exact if m.variant != "full"] or exact
     fit = [m for m in fit if m.weights == weights] if weights else _preferred(fit, results)
     if len(fit) != 1:
         known = [spell(m) for m in (fit or mine)]

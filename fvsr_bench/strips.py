@@ -80,6 +80,7 @@ class Choice:
 
     words: str  # worst,median,best,N, names, all, none
     private: bool = False  # whatever their licence
+    assets: bool = False  # pictures beside the pages instead of inside them
 
 
 def make_strip(frames: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -152,8 +153,14 @@ def read_clip(root: Path, clip: str) -> KeptClip | None:
 
 def write_shown(root: Path, choice: Choice, clips: Sequence[str]) -> None:
     """Remember which clips the pages of a results folder show, and how they were chosen."""
-    value = {"words": choice.words, "private": choice.private, "clips": list(clips)}
-    _write(frames_folder(root) / "shown.json", value)
+    _write(frames_folder(root) / "shown.json", {**dataclasses.asdict(choice), "clips": list(clips)})
+
+
+def remember_assets(root: Path) -> None:
+    """Remember that the pages' pictures lie beside them; the clips stay those of the last time."""
+    path = frames_folder(root) / "shown.json"
+    if path.exists():
+        _write(path, {**_read(path), "assets": True})
 
 
 def read_choice(root: Path) -> Choice | None:
@@ -162,7 +169,11 @@ def read_choice(root: Path) -> Choice | None:
     if not path.exists():
         return None
     value = _read(path)
-    return Choice(words=str(value.get("words", "none")), private=bool(value.get("private")))
+    return Choice(
+        words=str(value.get("words", "none")),
+        private=bool(value.get("private")),
+        assets=bool(value.get("assets")),  # older files have no such key
+    )
 
 
 def read_shown(root: Path) -> list[KeptClip]:

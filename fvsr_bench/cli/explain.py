@@ -110,7 +110,7 @@ def network(
 
       fvsr-bench explain network fapn frvsr sofvsr --data data/faceclips
 
-      fvsr-bench explain network fapn --data demo --limit 2
+      fvsr-bench explain network fapn --data demo --split test --limit 2
     """
     from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.cli.output import print_json, progress_bar, say

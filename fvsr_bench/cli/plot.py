@@ -60,6 +60,7 @@ def plot_training(
 def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
     import pandas as pd
 
+    from fvsr_bench.errors import DataError
     from fvsr_bench.registry import load_card, weights_tags
     from fvsr_bench.report.training import kept_curve, read_log, run_name
     from fvsr_bench.speed import training_gflop
@@ -67,11 +68,17 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
     curves = []
     for run in runs:
         method, tag = run_name(run)
-        if tag not in weights_tags(method):
+        log = read_log(run) if tag in weights_tags(method) else None
+        if log is None or "val_psnr" not in log:
             say(f"{run} is left out: its training has not finished")
             continue
-        card = load_card(method, tag)
-        curves.append(kept_curve(read_log(run), f"{method} {tag}", training_gflop(card)))
+        curves.append(kept_curve(log, f"{method} {tag}", training_gflop(load_card(method, tag))))
+    if not curves:
+        raise DataError(
+            f"none of these {len(runs)} trainings has finished, so there is nothing to compare; "
+            "the command `fvsr-bench train …` that began one continues it, and `fvsr-bench plot "
+            "training RUN` draws a single one as far as it is."
+        )
     return pd.concat(curves, ignore_index=True)
 
 

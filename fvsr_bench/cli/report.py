@@ -42,7 +42,7 @@ def report_command(
         "[default: those of the last time]",
     ),
     assets: bool = typer.Option(
-        False, "--assets", help="Pictures beside the page, without loss, instead of inside it."
+        False, "--assets", help="Pictures beside the page, not in it, without loss; later runs too."
     ),
     grid: bool = typer.Option(
         False, "--protocol-grid", help="How far methods and rankings move between conventions."
@@ -71,15 +71,18 @@ def report_command(
     from fvsr_bench.protocols import protocol as find_protocol
     from fvsr_bench.report import load_results, write_report
     from fvsr_bench.report.tables import table2
-    from fvsr_bench.strips import Choice
+    from fvsr_bench.strips import Choice, remember_assets
 
     chosen = find_protocol(protocol)
     if clips is not None:
         loaded = load_results(results)
         setting = None if clips == "none" else find_setting(loaded, chosen, dataset)
-        keep(loaded, chosen, Choice(words=clips, private=private), setting, {})
+        choice = Choice(words=clips, private=private, assets=assets)
+        keep(loaded, chosen, choice, setting, {})
+    elif assets:
+        remember_assets(results)
     loaded, paths = write_report(results, chosen)
-    paths.append(write_html(results, chosen, assets))
+    paths.append(write_html(results, chosen))
     table = table2(loaded, chosen)
     if as_json:
         print_json(table_json(table, paths))
@@ -103,19 +106,23 @@ def protocol_grid(results: Path, as_json: bool) -> None:
         say(str(path))
 
 
-def write_html(results: Path, protocol: "EvalProtocol", assets: bool = False) -> Path:
-    """Write the page, with the claims of the paper judged by these records."""
+def write_html(results: Path, protocol: "EvalProtocol") -> Path:
+    """Write the page, with the claims of the paper judged by these records.
+
+    Its pictures lie inside it or beside it as the last choice of clips had them.
+    """
     from fvsr_bench.claims import judge_folder
     from fvsr_bench.claims.text import html_section
     from fvsr_bench.report.html import write_page
+    from fvsr_bench.strips import read_choice
 
-    judgement = judge_folder(results, protocol=protocol)
+    judgement, choice = judge_folder(results, protocol=protocol), read_choice(results)
     return write_page(
         results,
         protocol,
         claims=html_section(judgement) + _phase_section(results, protocol),
         printed=printed_ablations(judgement.ledger),
-        assets=assets,
+        assets=choice is not None and choice.assets,
     )
 
 
@@ -133,9 +140,9 @@ def _phase_section(results: Path, protocol: "EvalProtocol") -> str:
     return html_section(read_phase(beside, protocol))
 
 
-def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, float]]]:
-    """Collect the paper's Tables 3 and 4 by variant and metric, as `ablate` names the variants."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Collect the paper's Tables 3 and 4 by method, table, variant (as in `ablate`) and metric."""
+    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for claim in ledger.cells.values():
         table = claim.where.partition(",")[0]
         if table not in ("Table 3", "Table 4") or not claim.methods:
@@ -145,7 +152,8 @@ def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, float]]
         loss = method.loss.rpartition("+")[2]
         if loss not in ("", "mse"):
             variant = f"loss-{loss}"
-        found.setdefault(table, {}).setdefault(variant, {})[claim.metric] = float(claim.value)
+        mine = found.setdefault(method.model, {}).setdefault(table, {})
+        mine.setdefault(variant, {})[claim.metric] = float(claim.value)
     return found
 
 

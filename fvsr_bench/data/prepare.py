@@ -26,7 +26,14 @@ from fvsr_bench.data.crop import crop_boxes, cut, to_crop
 from fvsr_bench.data.inputs import PrepareOptions, Source, check_options, list_sources
 from fvsr_bench.data.scan import FaceScanner, Sequence, Skip
 from fvsr_bench.data.splits import assign
-from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
+from fvsr_bench.data.store import (
+    ClipInfo,
+    Dataset,
+    DatasetMeta,
+    DatasetWriter,
+    claim,
+    open_dataset,
+)
 from fvsr_bench.data.video import (
     Frame,
     VideoError,
@@ -78,8 +85,7 @@ def prepare(
     settings = {**dataclasses.asdict(options), "inputs": digest(inputs), "videos": len(sources)}
     if (out / "dataset.json").exists():
         return _confirm(out, settings)
-    state = out / ".cache" / "prepare"
-    _claim(state, settings)
+    state = claim(out, "prepare", settings)
     meta = DatasetMeta(
         name=options.name,
         kind="faces",
@@ -103,22 +109,6 @@ def prepare(
     dataset = writer.finish(splits, [*skipped, *surplus])
     shutil.rmtree(state, ignore_errors=True)
     return _report(dataset, _notes(dataset, options))
-
-
-def _claim(state: Path, settings: Mapping[str, Any]) -> None:
-    """Note what this folder is being made from; refuse one begun from something else."""
-    note, out = state / "settings", state.parents[1]
-    mark = digest(dict(settings))
-    if not note.exists() and out.is_dir() and any(out.iterdir()):
-        raise DataError(
-            f"{out} is not empty and holds no dataset. Choose a new or an empty folder for --out."
-        )
-    if note.exists() and note.read_text() != mark:
-        raise DataError(
-            f"{out} holds a half-made dataset of other videos or options. "
-            "Choose another --out, or delete that folder."
-        )
-    write_atomic(note, mark)
 
 
 def _confirm(out: Path, settings: Mapping[str, Any]) -> Prepared:

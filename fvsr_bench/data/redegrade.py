@@ -6,13 +6,21 @@ splits, frames and landmarks are the same, the HR files are the very same files.
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fvsr_bench.data.store import ClipInfo, Dataset, DatasetMeta, DatasetWriter, open_dataset
+from fvsr_bench.data.store import (
+    ClipInfo,
+    Dataset,
+    DatasetMeta,
+    DatasetWriter,
+    claim,
+    open_dataset,
+)
 from fvsr_bench.errors import DataError, UsageError, unknown
 from fvsr_bench.files import write_atomic
 from fvsr_bench.spec import DEGRADATIONS
@@ -26,7 +34,8 @@ def redegrade(
     """Write a dataset into `out` with the HR frames of another and new LR frames; resumes.
 
     `degradation` is bi, bd15 or bd16. HR frames are hard-linked. Returns the new dataset, or the
-    one that is already there. Raises UsageError when `out` is the dataset itself or another one.
+    one that is already there. Raises UsageError when `out` is the dataset itself or another one,
+    DataError when it was begun from another dataset or with another degradation.
     """
     if degradation not in DEGRADATIONS:
         raise unknown("degradation", degradation, DEGRADATIONS)
@@ -37,6 +46,7 @@ def redegrade(
         there = _same_or_error(out, meta)
         _share_faces(dataset, out)
         return there
+    state = claim(out, "redegrade", {"source": dataset.id, "degradation": degradation})
     writer = DatasetWriter(out, meta)
     clips = dataset.clip_ids()
     for done, clip_id in enumerate(clips):
@@ -48,6 +58,7 @@ def redegrade(
     if progress:
         progress("done", len(clips), len(clips))
     made = writer.finish(skipped=_skipped(dataset))
+    shutil.rmtree(state, ignore_errors=True)
     _share_faces(dataset, out)
     return made
 

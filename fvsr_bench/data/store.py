@@ -211,6 +211,26 @@ def _read_csv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     return table
 
 
+def claim(root: Path, maker: str, settings: Mapping[str, Any]) -> Path:
+    """Note from what `maker` makes a dataset; refuse a folder begun from something else.
+
+    Returns the folder of the maker's own notes, to be removed when the dataset is finished.
+    """
+    state = root / ".cache" / maker
+    note, mark = state / "settings", digest(dict(settings))
+    if not note.exists() and root.is_dir() and any(root.iterdir()):
+        raise DataError(
+            f"{root} is not empty and holds no dataset. Choose a new or an empty folder for --out."
+        )
+    if note.exists() and note.read_text() != mark:
+        raise DataError(
+            f"{root} holds a half-made dataset of another source or other options. "
+            "Choose another --out, or delete that folder."
+        )
+    write_atomic(note, mark)
+    return state
+
+
 class DatasetWriter:
     """Adds clips one at a time, each whole or not at all; a new writer on a folder resumes."""
 

@@ -140,6 +140,20 @@ def _check_output(source: Path, out: Path, options: Options) -> None:
         raise UsageError(f"{out} is {what}; expected the other of file and folder")
     if out.is_dir() and not all(_is_ours(path) for path in out.iterdir()):
         raise UsageError(f"{out} holds other things than frames; choose another -o")
+    if source.is_dir() and not is_video and not options.faces_only:
+        _check_names(list_images(source))
+
+
+def _check_names(images: Sequence[Path]) -> None:
+    """No image's result may take the place of another's: both would be called NAME.png."""
+    first: dict[str, Path] = {}
+    for path in sorted(images):
+        other = first.setdefault(path.stem, path)
+        if other is not path:
+            raise UsageError(
+                f"{path.parent}: {other.name} and {path.name} would both become {path.stem}.png; "
+                "rename one, or give a video as -o"
+            )
 
 
 def _is_ours(path: Path) -> bool:

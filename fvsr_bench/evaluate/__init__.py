@@ -118,7 +118,7 @@ def evaluate_frames(
 def _evaluate(
     rows: list[_Row], setting: Setting, folder: Folder, progress: Progress | None
 ) -> Outcome:
-    _claim(folder, setting.facts())
+    claim(folder, setting.facts())
     pending = [row for row in rows if row.active and not _finished(row, folder)]
     for row in pending:
         row.missing = [c for c in setting.clips if not folder.part(row.manifest, c).exists()]
@@ -137,7 +137,8 @@ def _evaluate(
     )
 
 
-def _claim(folder: Folder, facts: DatasetFacts) -> None:
+def claim(folder: Folder, facts: DatasetFacts) -> None:
+    """Note whose results a folder holds. Raises UsageError when they are of other data."""
     path = folder.manifests / "dataset.json"
     if path.exists():
         old = read_facts(path)
@@ -249,16 +250,7 @@ def _complete(row: _Row, setting: Setting, folder: Folder) -> None:
 def _store(row: _Row, folder: Folder) -> list[str]:
     """Write the manifest; remove what it replaces. Returns the names of replaced runs."""
     new = row.manifest
-    replaced = []
-    for path in sorted(folder.manifests.glob(f"{new.model}-*.json")):
-        old = read_manifest(path)
-        if old.run_id == new.run_id or not _gives_way(old, new):
-            continue
-        shutil.rmtree(folder.parts(old), ignore_errors=True)
-        folder.final(old).unlink(missing_ok=True)
-        path.unlink()
-        if old.status == "complete":
-            replaced.append(old.stem)
+    replaced = remove_older(new, folder)
     path = folder.manifest(new)
     if new.status != "complete" and _has_numbers(new, folder):
         return replaced  # the row keeps the numbers it has
@@ -269,6 +261,21 @@ def _store(row: _Row, folder: Folder) -> list[str]:
         parent = folder.records / ".parts"
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
+    return replaced
+
+
+def remove_older(new: RunManifest, folder: Folder) -> list[str]:
+    """Remove the runs of the same row that give way to `new`; names those that had numbers."""
+    replaced = []
+    for path in sorted(folder.manifests.glob(f"{new.model}-*.json")):
+        old = read_manifest(path)
+        if old.run_id == new.run_id or not _gives_way(old, new):
+            continue
+        shutil.rmtree(folder.parts(old), ignore_errors=True)
+        folder.final(old).unlink(missing_ok=True)
+        path.unlink()
+        if old.status == "complete":
+            replaced.append(old.stem)
     return replaced
 
 

@@ -6,6 +6,7 @@ and a flow that aligns nothing explains a network that gains nothing from its ne
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from fvsr_bench.registry import load_card, load_model, load_spec
 from fvsr_bench.spec import FAPN_PROTOCOL
 
 MEMORIES = {"hidden": "hidden state", "sr": "SR fed back"}  # keys of a state that start at zero
-STEPS = 10  # frames of the gradients, as in training
+BATCH, STEPS = 4, 10  # clips and frames of the gradients, as in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,36 +49,59 @@ def portray(
     clips: tuple[str, ...],
     device: torch.device,
 ) -> Portrait:
-    """Examine a trained network that can stream, on clips of equal length and size."""
+    """Examine a trained network that can stream. Figures are means over clips, of any length.
+
+    One clip is held at a time. Dead channels and the residual are those of the first clip; the
+    gradients those of the first frames of the first clips, as in training.
+    """
     model: Any = load_model(method, tag).to(device).eval()
     card, ahead = load_card(method, tag), load_spec(method).lookahead or 0
-    batch = [dataset.load(clip) for clip in clips]
-    lr = torch.stack([to_tensor(clip.lr) for clip in batch]).to(device)
-    hr = torch.stack([to_tensor(clip.hr) for clip in batch]).to(device)
-    plain, sr, memories = _stream(model, lr, hr, ahead)
-    with DeadChannels() as watch:
-        _stream(model, lr[:1], hr[:1], ahead)
-    lost = {}
-    for key in memories.intersection(MEMORIES):
-        emptied, _, _ = _stream(model, lr, hr, ahead, empty=key)
-        lost[MEMORIES[key]] = float(plain.mean() - emptied.mean())
-    still = None
-    if memories - set(MEMORIES):
-        frozen, _, _ = _stream(model, lr, hr, ahead, still=True)
-        still = float(plain.mean() - frozen.mean())
+    figures: list[dict[str, float]] = []
+    pull = _Pull(model, card.recipe)
+    for number, name in enumerate(clips):
+        lr, hr = _load(dataset, name, device)
+        figures.append(_look(model, lr, hr, ahead))
+        if number == 0:
+            with DeadChannels() as watch:
+                _, sr, _ = _stream(model, lr, hr, ahead)
+            residual = float(residual_size(sr[0], lr[0]))
+        if number < BATCH:
+            pull.add(lr[:, :STEPS], hr[:, :STEPS])
+    names = {name for f in figures for name in f}  # a clip of one frame has no flow
+    mean = {name: fmean(f[name] for f in figures if name in f) for name in names}
     return Portrait(
         method=method,
         tag=tag,
-        psnr=float(plain.mean()),
-        first=float(plain[:, 0].mean()),
-        last=float(plain[:, -1].mean()),
-        still=still,
-        lost=lost,
-        flow_gain=_flow_gain(model, lr, hr),
+        psnr=mean["psnr"],
+        first=mean["first"],
+        last=mean["last"],
+        still=mean.get("still"),
+        lost={name: mean[name] for name in MEMORIES.values() if name in mean},
+        flow_gain=mean.get("flow_gain"),
         dead=watch.share,
-        residual=float(residual_size(sr[0], lr[0])),
-        flow_gradient=_flow_gradient(model, lr[:4, :STEPS], hr[:4, :STEPS], card.recipe),
+        residual=residual,
+        flow_gradient=pull.share(),
     )
+
+
+def _load(dataset: Dataset, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the LR and HR frames of a clip as a batch of one."""
+    clip = dataset.load(name)
+    return to_tensor(clip.lr)[None].to(device), to_tensor(clip.hr)[None].to(device)
+
+
+def _look(model: Any, lr: Tensor, hr: Tensor, ahead: int) -> dict[str, float]:
+    """Return what one clip says about each part that the network has; PSNR and gains in dB."""
+    plain, _, memories = _stream(model, lr, hr, ahead)
+    found = {"psnr": plain.mean(), "first": plain[:, 0].mean(), "last": plain[:, -1].mean()}
+    for key in memories.intersection(MEMORIES):
+        emptied, _, _ = _stream(model, lr, hr, ahead, empty=key)
+        found[MEMORIES[key]] = plain.mean() - emptied.mean()
+    if memories - set(MEMORIES):
+        frozen, _, _ = _stream(model, lr, hr, ahead, still=True)
+        found["still"] = plain.mean() - frozen.mean()
+    gain = _flow_gain(model, lr, hr)
+    return {k: float(v) for k, v in found.items()} | ({} if gain is None else {"flow_gain": gain})
 
 
 @torch.inference_mode()
@@ -108,7 +132,7 @@ def _stream(
 
 @torch.inference_mode()
 def _flow_gain(model: Any, lr: Tensor, hr: Tensor) -> float | None:
-    flows = model.hr_flows(lr) if hasattr(model, "hr_flows") else None
+    flows = model.hr_flows(lr) if hasattr(model, "hr_flows") and lr.shape[1] > 1 else None
     if flows is None:
         return None
     before, now = hr[:, :-1].flatten(0, 1), hr[:, 1:].flatten(0, 1)
@@ -117,22 +141,43 @@ def _flow_gain(model: Any, lr: Tensor, hr: Tensor) -> float | None:
     return float(values[1].mean() - values[0].mean())
 
 
-def _flow_gradient(model: Any, lr: Tensor, hr: Tensor, recipe: Mapping[str, Any]) -> float | None:
-    """Say how strongly the MSE pulls at the flow network: at what the flow terms pull at alone."""
-    if not hasattr(model, "forward_train") or not hasattr(model, "hr_flows"):
-        return None
-    sr, terms = model.forward_train(lr, hr)
-    flow = [terms[name] for name in AUXILIARY if name in terms and name in recipe["losses"]]
-    if not flow:
-        return None
-    weights = [p for p in model.parameters() if p.requires_grad]
-    pulled = torch.autograd.grad(sum(flow), weights, retain_graph=True, allow_unused=True)
-    grads = torch.autograd.grad((sr - hr).square().mean(), weights, allow_unused=True)
-    norms = {True: 0.0, False: 0.0}
-    for part, grad in zip(pulled, grads, strict=True):
-        if grad is not None:
-            norms[part is not None] += float(grad.square().sum())
-    return float((norms[True] / norms[False]) ** 0.5) if norms[False] else None
+class _Pull:
+    """How strongly the MSE pulls at the flow network: at what the flow terms pull at alone.
+
+    Gradients are summed clip by clip: that of a batch is their mean, and a ratio needs no mean.
+    """
+
+    def __init__(self, model: Any, recipe: Mapping[str, Any]) -> None:
+        self.model, self.recipe = model, recipe
+        self.weights = [p for p in model.parameters() if p.requires_grad]
+        self.total: dict[int, Tensor] = {}  # number of a weight -> summed gradient of the MSE
+        self.pulled: set[int] = set()  # numbers of the flow network's weights
+
+    def add(self, lr: Tensor, hr: Tensor) -> None:
+        """Add the gradients of one clip; nothing is added for a network without flow."""
+        if not hasattr(self.model, "forward_train") or not hasattr(self.model, "hr_flows"):
+            return
+        sr, terms = self.model.forward_train(lr, hr)
+        flow = [terms[x] for x in AUXILIARY if x in terms and x in self.recipe["losses"]]
+        if not flow:
+            return
+        pulled = _gradients(sum(flow), self.weights, retain_graph=True)
+        self.pulled |= set(pulled)
+        for at, grad in _gradients((sr - hr).square().mean(), self.weights).items():
+            self.total[at] = self.total[at] + grad if at in self.total else grad
+
+    def share(self) -> float | None:
+        """Return the gradient's norm in the flow network over that in all other weights."""
+        norms = {True: 0.0, False: 0.0}
+        for at, grad in self.total.items():
+            norms[at in self.pulled] += float(grad.square().sum())
+        return float((norms[True] / norms[False]) ** 0.5) if norms[False] else None
+
+
+def _gradients(loss: Any, weights: list[Any], *, retain_graph: bool = False) -> dict[int, Tensor]:
+    """Return the gradients of a loss by the number of the weight; none where it does not reach."""
+    grads = torch.autograd.grad(loss, weights, retain_graph=retain_graph, allow_unused=True)
+    return {at: grad for at, grad in enumerate(grads) if grad is not None}
 
 
 def portrait_rows(portraits: list[Portrait]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from fvsr_bench import registry
 from fvsr_bench.data.redegrade import redegrade
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError
-from fvsr_bench.evaluate import evaluate
+from fvsr_bench.evaluate import Folder, claim, evaluate, remove_older
 from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, covers, plan
 from fvsr_bench.explain.finding import Finding, read_phase
 from fvsr_bench.files import write_atomic
@@ -91,9 +91,10 @@ def run_phase(
 
     Without `twin` only the BI half is evaluated, which is the half that the paper can be held to.
     `reuse` is a results folder whose runs of the same networks on the same clips are taken over.
+    Raises UsageError, before any run, when OUT holds results of other data.
     """
-    for data in (dataset, twin) if twin else (dataset,):
-        setting = Setting(
+    settings = [
+        Setting(
             dataset=data,
             clips=choose_clips(data, split, limit),
             split=split,
@@ -101,28 +102,38 @@ def run_phase(
             device=device,
             allow_mismatch=True,
         )
-        folder = out / data.degradation.name
+        for data in ((dataset, twin) if twin else (dataset,))
+    ]
+    for setting in settings:
+        claim(_folder(out, setting), setting.facts())
+    for setting in settings:
+        folder = _folder(out, setting)
         left = [job for job in jobs if not (reuse and take_over(job, setting, reuse, folder))]
-        evaluate(left, setting, folder, progress)
+        evaluate(left, setting, folder.root, progress)
     return read_phase(out, protocol)
 
 
-def take_over(job: Job, setting: Setting, source: Path, target: Path) -> bool:
+def _folder(out: Path, setting: Setting) -> Folder:
+    return Folder(out / setting.dataset.degradation.name)
+
+
+def take_over(job: Job, setting: Setting, source: Path, target: Folder) -> bool:
     """Copy the finished run of a job from another results folder, if there is one.
 
     Everything that decides its numbers must be equal; which judges were asked as well must not.
-    Returns True, too, if the target has such a run already.
+    Older runs of the same row give way to it. Returns True, too, if the target has it already.
     """
     wanted = plan(job, setting)
-    for folder in (target, source):
-        for path in sorted((folder / "manifests").glob(f"{wanted.model}-*.json")):
-            old = read_manifest(path)
-            records = folder / "records" / f"{old.stem}.parquet"
-            if old.status != "complete" or not covers(old, wanted) or not records.exists():
+    for folder in (target, Folder(source)):
+        for path in sorted(folder.manifests.glob(f"{wanted.model}-*.json")):
+            run = read_manifest(path)
+            records = folder.final(run)
+            if run.status != "complete" or not covers(run, wanted) or not records.exists():
                 continue
-            if folder == source:
-                write_atomic(target / "records" / records.name, records.read_bytes())
-                write_atomic(target / "manifests" / path.name, path.read_bytes())
+            if folder is not target:
+                write_atomic(target.final(run), records.read_bytes())
+                write_atomic(target.manifest(run), path.read_bytes())
+            remove_older(run, target)
             return True
     return False
 

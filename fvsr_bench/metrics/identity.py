@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -148,9 +149,10 @@ def _check(frames: np.ndarray) -> None:
 def _read(path: Path) -> GtFaces | None:
     """Return a cached result; a damaged file counts as none and is written anew."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())  # np.load leaves a damaged file open
+        with np.load(content, allow_pickle=False) as file:
             return GtFaces(encodings=file["encodings"], boxes=file["boxes"], found=file["found"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 

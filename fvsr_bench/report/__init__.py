@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from fvsr_bench.errors import DataError
 from fvsr_bench.files import write_atomic
 from fvsr_bench.report import (
     diagnostics,
@@ -42,7 +43,9 @@ def render_tables(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> F
 
 def render_figure5(results: Results, protocol: EvalProtocol = FAPN_PROTOCOL) -> Files:
     """Render Fig. 5 (per-frame PSNR): `fig5` first 10 frames as in the paper, `fig5-all` all."""
-    runs = [m for m in results.complete if m.variant.split("-")[0] == "full"]
+    runs = [m for m in results.complete if tables.is_whole(m)]
+    if results.complete and not runs:
+        raise DataError(f"{results.root}: nothing to plot. {tables.ONLY_OTHERS}")
     files: dict[str, bytes | str] = {}
     for name, first in (("fig5", 10), ("fig5-all", 0)):
         curves = figures.per_frame_curves(results, protocol, runs, first)
@@ -117,7 +120,7 @@ def write_report(root: Path, protocol: EvalProtocol = FAPN_PROTOCOL) -> tuple[Re
     """
     results = load_results(root)
     files = dict(render_tables(results, protocol))
-    if results.complete:
+    if any(tables.is_whole(m) for m in results.complete):
         files |= render_figure5(results, protocol)
         files |= render_seeds(results, protocol)
     if protocol == FAPN_PROTOCOL:

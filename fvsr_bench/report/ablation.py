@@ -1,6 +1,7 @@
 """Tables 3 and 4: variants of one method, each compared with the whole one, paired by clip."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,25 @@ class AblationCell:
     ours: Estimate
     to_full: Estimate | None  # ours minus the whole method's, paired by clip; None for itself
     steps: int  # of the training
+
+
+def choose_runs(results: Results, model: str) -> dict[str, RunManifest]:
+    """Choose one complete run of a method for each variant: made for these frames, plainly tagged.
+
+    On BI frames that is `bi` for "full" and `bi-no-nic` for "no-nic". What `run --models
+    fapn@bi-no-nic` measured is called "full" as well, but does not count as the whole network.
+    """
+    plain = results.facts.degradation
+
+    def rank(m: RunManifest) -> tuple[bool, bool, str]:
+        tag = plain if m.variant == "full" else f"{plain}-{m.variant}"
+        return bool(m.about.mismatch), m.weights != tag, m.stem
+
+    chosen: dict[str, RunManifest] = {}
+    for m in sorted((m for m in results.complete if m.model == model), key=rank):
+        if m.variant != "full" or not re.search(r"-(no|loss)-", m.weights):
+            chosen.setdefault(m.variant, m)
+    return chosen
 
 
 def ablation_cells(
@@ -88,17 +108,21 @@ def ablation_markdown(
                 ]
         body.append([*row, str(next(c.steps for c in cells if c.variant == variant))])
     body += [[name, *["–"] * (len(head) - 1)] for name in lacking]
-    steps = {cell.steps for cell in cells}
-    unequal = "The networks were not trained for the same number of steps: no comparison of parts."
     notes = [
         f"Data: {data_note}.",
-        *([unequal] if len(steps) > 1 else []),
+        *training_notes(cells),
         f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
         "To full: mean difference to the whole method with its 95 % interval, paired by clip.",
         *(f"{name}: {reason}." for name, reason in lacking.items()),
     ]
     lines = [f"**{caption}**", "", *md_table(head, body), "", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines)
+
+
+def training_notes(cells: Sequence[AblationCell]) -> list[str]:
+    """Say that the networks were trained unequally, if they were."""
+    unequal = "The networks were not trained for the same number of steps: no comparison of parts."
+    return [unequal] if len({cell.steps for cell in cells}) > 1 else []
 
 
 def _interval(estimate: Estimate | None, digits: int) -> str:

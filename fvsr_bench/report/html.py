@@ -14,10 +14,9 @@ from markupsafe import Markup
 
 from fvsr_bench.files import write_atomic
 from fvsr_bench.report import charts, viewer
-from fvsr_bench.report.ablation import Printed
 from fvsr_bench.report.results import Results, load_results
-from fvsr_bench.report.sections import plain_tables
-from fvsr_bench.report.tables import Cell, Row, Table, table1_rows, table2
+from fvsr_bench.report.sections import PaperTables, plain_tables
+from fvsr_bench.report.tables import ONLY_OTHERS, Cell, Row, Table, table1_rows, table2
 from fvsr_bench.report.text import interval, number, plus_minus
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
 from fvsr_bench.strips import read_shown
@@ -39,13 +38,13 @@ def render_page(
     protocol: EvalProtocol = FAPN_PROTOCOL,
     *,
     claims: str = "",
-    printed: Mapping[str, Printed] | None = None,
+    printed: Mapping[str, PaperTables] | None = None,
     assets: str = "",
 ) -> Page:
     """Render the page of a results folder.
 
     `claims` is an HTML fragment (<section>) that stands after the figures. `printed` holds the
-    paper's ablations: "Table 3" -> variant -> metric -> number. `assets` names a folder
+    paper's ablations: method -> "Table 3" -> variant -> metric -> number. `assets` names a folder
     beside the page for the pictures; "" puts them inside. Raises UsageError when the pictures do
     not fit into a page.
     """
@@ -87,7 +86,7 @@ def write_page(
     protocol: EvalProtocol = FAPN_PROTOCOL,
     *,
     claims: str = "",
-    printed: Mapping[str, Printed] | None = None,
+    printed: Mapping[str, PaperTables] | None = None,
     assets: bool = False,
 ) -> Path:
     """Write `index.html` (`index-PROTOCOL.html` for another protocol) into a results folder.
@@ -111,7 +110,7 @@ def summary(table: Table) -> str:
     """Say in a sentence or two what the table shows."""
     rows = [row for row in table.rows if "psnr" in row.cells]
     if not rows:
-        return "No method has numbers yet."
+        return ONLY_OTHERS if ONLY_OTHERS in table.footnotes else "No method has numbers yet."
     first, cell = rows[0], rows[0].cells["psnr"]
     clips = f"{cell.ours.clips} clip{'s' if cell.ours.clips != 1 else ''}"
     text = f"On {clips}, {first.title} has the highest PSNR: {plus_minus(cell.ours, 2)} dB"

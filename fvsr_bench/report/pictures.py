@@ -64,7 +64,13 @@ def ours(results: Results, protocol: EvalProtocol) -> RunManifest:
 
 
 def _is_full(run: RunManifest) -> bool:
-    return run.variant.split("-")[0] == "full" and "-no-" not in run.weights
+    return tables.is_whole(run) and "-no-" not in run.weights
+
+
+def _is_ablated(run: RunManifest) -> bool:
+    """A network without a part or with another loss; another seed is neither."""
+    named = run.variant.startswith(("no-", "loss-"))
+    return named or (tables.is_whole(run) and "-no-" in run.weights)
 
 
 def _figure1(source: Source) -> Figure:
@@ -100,7 +106,7 @@ def _figure7(source: Source) -> Figure:
 def _figure8(source: Source) -> Figure:
     full = ours(source.results, source.protocol)
     mean = clip_values(source.results.records, "psnr", source.protocol).mean(axis=0)
-    others = [m for m in source.results.complete if m.model == full.model and not _is_full(m)]
+    others = [m for m in source.results.complete if m.model == full.model and _is_ablated(m)]
     if not others:
         raise DataError(
             f"{source.results.root} has no ablated runs of {full.about.title}; make them with: "

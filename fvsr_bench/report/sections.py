@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fvsr_bench.manifest import RunManifest
-from fvsr_bench.report.ablation import AblationCell, Printed, ablation_cells
+from fvsr_bench.report.ablation import (
+    AblationCell,
+    Printed,
+    ablation_cells,
+    choose_runs,
+    training_notes,
+)
 from fvsr_bench.report.judges import judge_columns, judge_rows
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import describe_protocol
@@ -12,7 +18,22 @@ from fvsr_bench.report.text import number, plus_minus
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate
 
-PAPER_TABLES = ("Table 3", "Table 4")
+PaperTables = Mapping[str, Printed]  # "Table 3" -> what it prints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of ablation."""
+
+    what: str
+    word: str  # that its variants start with
+    table: str  # of FAPN's paper, where it is printed
+
+
+KINDS = (
+    Kind(what="components", word="no-", table="Table 3"),
+    Kind(what="losses", word="loss-", table="Table 4"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +64,24 @@ class Plain:
 
 
 def plain_tables(
-    results: Results, protocol: EvalProtocol, printed: Mapping[str, Printed]
+    results: Results, protocol: EvalProtocol, printed: Mapping[str, PaperTables]
 ) -> list[Plain]:
     """Compute Tables 3 and 4 as far as there are runs for them, and the table of other judges.
 
-    `printed` maps "Table 3" to the paper's numbers by variant and metric.
+    `printed` maps a method and "Table 3" to the paper's numbers by variant and metric. Ablations
+    that the paper does not print are tables of their own name.
     """
     tables = []
     for model in dict.fromkeys(m.model for m in results.complete):
-        variants = {m.variant: m for m in results.complete if m.model == model}
-        for name, word in zip(PAPER_TABLES, ("no-", "loss-"), strict=True):
-            runs = {v: m for v, m in variants.items() if v == "full" or v.startswith(word)}
-            if "full" in runs and len(runs) > 1:
-                tables.append(_ablation(results, protocol, name, runs, printed.get(name, {})))
+        chosen = choose_runs(results, model)
+        for kind in KINDS:
+            cells = sorted(variant for variant in chosen if variant.startswith(kind.word))
+            if "full" in chosen and cells:
+                runs = {variant: chosen[variant] for variant in ("full", *cells)}
+                paper = printed.get(model, {}).get(kind.table, {})
+                if not paper.keys() & set(cells):
+                    paper = {}
+                tables.append(_ablation(results, protocol, kind, runs, paper))
     judges = _judges(results)
     return [*tables, *([judges] if judges else [])]
 
@@ -63,34 +89,34 @@ def plain_tables(
 def _ablation(
     results: Results,
     protocol: EvalProtocol,
-    name: str,
+    kind: Kind,
     runs: Mapping[str, RunManifest],
-    printed: Printed,
+    paper: Printed,
 ) -> Plain:
-    order = {"full": runs["full"]} | {v: runs[v] for v in sorted(runs) if v != "full"}
-    cells = ablation_cells(results, protocol, order, printed)
+    cells = ablation_cells(results, protocol, runs, paper)
     columns = [Column(title="Variant", sort="text")]
     for metric in dict.fromkeys(cell.metric for cell in cells):
         what = ("paper", "ours", "ours minus full [95 % interval]")
         columns += [Column(title=f"{metric.title}, {word}", sort="number") for word in what]
     rows = []
-    for variant in order:
+    for variant in runs:
         row = [Entry(text=variant)]
         for cell in cells:
             if cell.variant == variant:
                 row += _ablation_entries(cell)
         rows.append(tuple(row))
-    title = runs["full"].about.title
+    full, other = runs["full"], f"{kind.what.capitalize()} of {runs['full'].about.title}"
+    name = kind.table.replace(" ", "").lower() if paper else kind.what
     return Plain(
-        id=name.replace(" ", "").lower() + f"-{runs['full'].model}",
-        caption=f"{name}. {title} and its {'losses' if name == 'Table 4' else 'components'}",
+        id=f"{name}-{full.model}",
+        caption=f"{kind.table}. {full.about.title} and its {kind.what}" if paper else other,
         columns=tuple(columns),
         rows=tuple(rows),
         notes=(
             f"Data: {results.data_note()}.",
             f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
-            "Ours minus full: paired by clip; a network without a part was trained in the same way "
-            "as the full one.",
+            "Ours minus full: paired by clip.",
+            *training_notes(cells),
         ),
     )
 

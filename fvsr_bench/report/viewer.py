@@ -174,7 +174,8 @@ def _pictures(
             )
     raise UsageError(
         f"the pictures of {len(kept)} clips need {least / 1e6:.0f} MB, a page may have "
-        f"{budget / 1e6:.0f} MB: choose fewer with --clips, or --assets to put them beside the page"
+        f"{budget / 1e6:.0f} MB: choose fewer with `fvsr-bench report --clips`, or put them beside "
+        "the page with `fvsr-bench report --assets`"
     )
 
 

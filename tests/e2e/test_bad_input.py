@@ -383,6 +383,25 @@ def plot_without_records(p):
     return ["plot", "per-frame-psnr", "-r", p.out]
 
 
+def _training(p, method, tag, row):
+    return p.text(f"runs/{method}-{tag}-0123456789ab/log.jsonl", json.dumps(row) + "\n").parent
+
+
+@case(1, "none of these 2 trainings", "finished", "fvsr-bench train")
+def plot_of_unfinished_trainings(p):
+    runs = [_training(p, "dummy", f"never{n}", {"step": 1, "mse": 0.1}) for n in (1, 2)]
+    return ["plot", "training", *runs, "--out", p.out]
+
+
+@case(1, "none of these 2 trainings", "finished")
+def plot_of_trainings_without_validation(p):
+    tags = ("bi", "bi-seed1")
+    for tag in tags:  # of an earlier training
+        p.save_dummy(tag, recipe={"frames": 2, "batch": 1, "patch": 24})
+    runs = [_training(p, "dummy", tag, {"step": 1, "mse": 0.1}) for tag in tags]
+    return ["plot", "training", *runs, "--out", p.out]
+
+
 @case(1, "manifest", "damaged JSON", "run again")
 def manifest_damaged(p):
     next((p.results() / "manifests").glob("bicubic-*")).write_text("{")

@@ -264,6 +264,18 @@ def test_images_come_back_under_their_names(tmp_path: Path) -> None:
     np.testing.assert_allclose(times, [0, 0.08, 0.16], atol=0.002)
 
 
+def test_two_images_that_would_become_one_file_are_refused(tmp_path: Path, cli: Callable) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, frame in zip(("0001.png", "0001.jpg", "0002.png"), film(3), strict=True):
+        cv2.imwrite(str(folder / name), frame[..., ::-1])
+    answer = cli("enhance", folder, "-o", tmp_path / "out", "-m", "bicubic")
+    assert answer.code == 2
+    assert "0001.jpg and 0001.png would both become 0001.png" in answer.err
+    assert not (tmp_path / "out").exists()
+    assert run(folder, tmp_path / "out.mp4").frames == 3  # no names there, nothing to lose
+
+
 def test_faces_only_writes_crops(video: Path, tmp_path: Path) -> None:
     run(video, tmp_path / "faces", faces_only=True)
     (face,) = (tmp_path / "faces").iterdir()

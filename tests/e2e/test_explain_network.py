@@ -1,6 +1,10 @@
 """What a network makes of its parts: planted memories and flows are found, real ones are shown."""
 
 import csv
+import dataclasses
+import gc
+import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fvsr_bench.explain.network import _flow_gain, _stream
+from fvsr_bench.cli import data_sources
+from fvsr_bench.cli.explain import network
+from fvsr_bench.data.store import Dataset, open_dataset
+from fvsr_bench.explain.network import _flow_gain, _stream, portray
 from fvsr_bench.nn import upsample
+from fvsr_bench.spec import Clip
 
 
 class Rememberer:
@@ -75,6 +83,48 @@ def test_the_command_shows_real_networks(cli: Callable, tiny: Path, tmp_path: Pa
     answer = cli("explain", "network", "fapn@b1", "--data", tiny, "--split", "test")
     assert answer.code == 1
     assert "no weights tagged 'b1'" in answer.err
+
+
+def test_clips_are_looked_at_one_by_one_whatever_their_length(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref] = []
+    most, real = [], Dataset.load
+
+    def cut(self: Dataset, clip_id: str) -> Clip:
+        gc.collect()
+        most.append(sum(ref() is not None for ref in alive))
+        clip = real(self, clip_id)
+        count = {"clip1": 3}.get(clip_id, 5)
+        clip = dataclasses.replace(clip, lr=clip.lr[:count], hr=clip.hr[:count])
+        alive.append(weakref.ref(clip))
+        return clip
+
+    dataset, cpu = open_dataset(tiny), torch.device("cpu")
+    single = [portray("fapn", "bi", dataset, (f"clip{k}",), cpu) for k in (0, 2)]
+    both = portray("fapn", "bi", dataset, ("clip0", "clip2"), cpu)
+    for name in ("psnr", "first", "last", "still", "flow_gain"):
+        mean = sum(getattr(p, name) for p in single) / 2
+        assert getattr(both, name) == pytest.approx(mean, abs=1e-4), name
+    for name in ("hidden state", "SR fed back"):
+        mean = sum(p.lost[name] for p in single) / 2
+        assert both.lost[name] == pytest.approx(mean, abs=1e-4), name
+    assert both.dead == single[0].dead
+    assert both.residual == pytest.approx(single[0].residual, abs=1e-4)
+    monkeypatch.setattr(Dataset, "load", cut)
+    portrait = portray("fapn", "bi", dataset, ("clip0", "clip1", "clip2"), cpu)
+    assert portrait.psnr > 10
+    assert max(most) <= 1
+
+
+def test_the_example_in_the_help_works_on_the_demo(
+    cli: Callable, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = re.findall(r"fvsr-bench (explain network .*demo.*)", network.__doc__ or "")
+    monkeypatch.setattr(data_sources, "open_data", lambda name: open_dataset(tiny))  # as the demo:
+    assert set(open_dataset(tiny).index["split"]) == {"test", "train"}  # no validation clips
+    answer = cli(*example.split(), "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
 
 
 def _read(path: Path) -> list[dict[str, str]]:

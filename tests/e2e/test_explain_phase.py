@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fvsr_bench.data.store import open_dataset
+from fvsr_bench.evaluate.plan import Job
 from fvsr_bench.explain import phase as experiment
 from fvsr_bench.explain.finding import read_phase
 from fvsr_bench.explain.text import html_section
@@ -66,6 +68,53 @@ def test_it_evaluates_what_exists_and_names_the_rest(
     page = html_section(read_phase(out, FAPN_PROTOCOL))
     assert page.count("<tr>") == 3  # head and two levels
     assert "Hypothesis" in page
+
+
+def test_newer_weights_taken_over_replace_the_older_run(
+    cli: Callable, tiny: Path, tmp_path: Path, save_dummy: Callable
+) -> None:
+    dataset, jobs = open_dataset(tiny), (Job(method="dummy", weights="bi"),)
+    out, elsewhere = tmp_path / "phase", tmp_path / "elsewhere"
+
+    def stored() -> list[str]:
+        names = {path.stem for path in (out / "bi" / "records").glob("*.parquet")}
+        manifests = {path.stem for path in (out / "bi" / "manifests").glob("dummy-*.json")}
+        assert names == manifests
+        return sorted(names)
+
+    save_dummy(steps=1200)
+    experiment.run_phase(dataset, None, jobs, out)
+    (old,) = stored()
+    before = {path.name: path.read_bytes() for path in (out / "bi").glob("*/*")}
+    save_dummy(steps=4000)
+    assert cli("run", "-m", "dummy@bi", "-d", tiny, "-o", elsewhere).code == 0
+    finding = experiment.run_phase(dataset, None, jobs, out, reuse=elsewhere)
+    (new,) = stored()
+    assert new != old
+    assert [level.manifest.about.steps for level in finding.levels] == [4000]
+
+    for name, content in before.items():  # a folder from before this was mended
+        kind = "records" if name.endswith(".parquet") else "manifests"
+        (out / "bi" / kind / name).write_bytes(content)
+    assert stored() == sorted([old, new])
+    experiment.run_phase(dataset, None, jobs, out, reuse=elsewhere)
+    assert stored() == [new]
+
+
+def test_a_folder_of_other_data_is_left_as_it_is(
+    cli: Callable, tiny: Path, make_tiny: Callable, tmp_path: Path, only_bicubic: None
+) -> None:
+    other, out, reuse = make_tiny(tmp_path / "other"), tmp_path / "phase", tmp_path / "reuse"
+    meta = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps({**meta, "id": "f" * 12}))
+    assert cli("explain", "phase", "--data", tiny, "--out", out, "--one-way").code == 0
+    assert cli("run", "-m", "bicubic", "-d", other, "-o", reuse).code == 0
+    before = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    words = ("explain", "phase", "--data", other, "--out", out, "--one-way", "--reuse", reuse)
+    answer = cli(*words)
+    assert answer.code == 2
+    assert "holds results of dataset 'tiny'" in answer.err
+    assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
 
 
 def test_the_dataset_must_be_the_centre_phase_one(

@@ -12,7 +12,8 @@ import pytest
 from fvsr_bench import evaluate, report
 from fvsr_bench.data.store import open_dataset
 from fvsr_bench.faces.judge import face_distance
-from fvsr_bench.strips import read_choice, read_shown
+from fvsr_bench.report import html
+from fvsr_bench.strips import Choice, read_choice, read_shown
 
 FORBIDDEN = "0001_celebvtext_1.mp4"  # of the pinned public videos: no licence found
 
@@ -81,6 +82,26 @@ def test_clips_are_chosen_and_missing_frames_made_again(finished, tiny, cli):
     assert answer.code == 0
     assert read_shown(finished) == []
     assert "nothing to look at" in (finished / "index.html").read_text(encoding="utf-8")
+
+
+def test_pictures_beside_the_page_stay_there_in_later_runs(
+    finished, tiny, cli, method_file, monkeypatch
+):
+    monkeypatch.setattr(html, "BUDGET", 10_000)  # bytes: nothing fits into a page
+    report_again = ("report", "-r", finished, "-d", tiny)
+    run_again = ("run", "-m", f"bicubic,{method_file('far')}", "-d", tiny, "-o", finished)
+    assert cli(*report_again, "--clips", "all", "--assets").code == 0
+    answer = cli(*run_again)
+    assert answer.code == 0, answer.err
+    assert "Far" in answer.out
+    assert len(list((finished / "index-files").glob(f"*{stem(finished, 'far')}*"))) == 3
+    assert cli(*report_again).code == 0
+    answer = cli(*report_again, "--clips", "all")  # a new choice: inside the page again
+    assert answer.code == 2
+    assert "fvsr-bench report" in answer.err
+    assert cli("report", "-r", finished, "--assets").code == 0  # the choice stays, the place moves
+    assert read_choice(finished) == Choice(words="all", assets=True)
+    assert cli(*run_again).code == 0
 
 
 def test_frames_of_changed_code_are_left_out_and_said(finished, tiny, cli):

@@ -230,7 +230,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path, videos):
         prepare(few, out, OPTIONS, jobs=1, progress=stop)
     with pytest.raises(DataError, match="half-prepared"):
         open_dataset(out)
-    with pytest.raises(DataError, match="half-made dataset of other videos or options"):
+    with pytest.raises(DataError, match="half-made dataset of another source or other options"):
         prepare(few, out, PrepareOptions(seed=1))
     prepare(few, out, OPTIONS, jobs=1)
     assert content(out) == content(straight)

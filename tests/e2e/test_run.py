@@ -390,6 +390,13 @@ def test_other_judges_are_measured_when_asked_for(tiny: Path, tmp_path: Path, cl
     assert (out / "judges.md").read_text() == table
 
 
+def test_another_seed_alone_is_measured_and_shown(figures, cli, tiny, tmp_path, save_dummy):
+    save_dummy("bi-seed1")
+    answer = cli("run", "-m", "dummy@bi-seed1", "-d", tiny, "-o", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "out" / "index.html").exists()
+
+
 @pytest.mark.parametrize(
     ("judge", "code", "message"),
     [

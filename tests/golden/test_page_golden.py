@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fvsr_bench.claims.ledger import load_ledger
+from fvsr_bench.cli.report import printed_ablations
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.protocols import protocol
 from fvsr_bench.report import html, load_results, pictures, write_report
@@ -205,19 +207,88 @@ def test_table_says_what_the_csv_says(kept, page):
 
 def test_ablated_runs_become_table_3_beside_the_paper_s_numbers(synthetic, tmp_path):
     root = synthetic(tmp_path)
-    _ablate(root, "vespcn", "fapn", "no-nic")
-    printed = {"Table 3": {"no-nic": {"psnr": 29.37}, "full": {"psnr": 30.26}}}
-    outline = Outline(html.render_page(load_results(root), printed=printed).html)
-    row = next(row for row in outline.rows if row[0] == "no-nic")
+    _ablate(root, "vespcn", "fapn", variant="no-nic", weights="bi-no-nic")
+    page = html.render_page(load_results(root), printed=PRINTED).html
+    assert "Table 3. FAPN and its components" in page
+    row = next(row for row in Outline(page).rows if row[0] == "no-nic")
     assert row[1] == "29.37"
     assert row[3].startswith("-1.1")  # 30.1 against 31.2 dB, paired
-    assert next(row for row in outline.rows if row[0] == "full")[1] == "30.26"
+    assert next(row for row in Outline(page).rows if row[0] == "full")[1] == "30.26"
 
 
-def _ablate(root: Path, old: str, model: str, variant: str) -> None:
+PRINTED = {"fapn": {"Table 3": {"no-nic": {"psnr": 29.37}, "full": {"psnr": 30.26}}}}
+
+
+@pytest.mark.parametrize(("model", "part"), [("sofvsr", "no-nic"), ("fapn", "no-hidden-state")])
+def test_the_paper_s_ablation_is_not_held_against_others(model, part, synthetic, tmp_path):
+    root = synthetic(tmp_path)
+    _ablate(root, "vespcn", model, variant=part, weights=f"bi-{part}")
+    page = html.render_page(load_results(root), printed=PRINTED).html
+    rows = {row[0]: row for row in Outline(page).rows if len(row) == 10}
+    assert set(rows) >= {"full", part}
+    assert rows["full"][1] == rows[part][1] == "–"
+    assert "30.26" not in page
+    assert "Table 3." not in page
+    title = {"sofvsr": "SOF-VSR", "fapn": "FAPN"}[model]
+    assert f"Components of {title}" in page
+
+
+@pytest.mark.parametrize(
+    ("weights", "mismatch"), [("long", ""), ("zz-bd15", "made for other frames"), ("bi-no-nic", "")]
+)
+def test_an_ablation_is_compared_with_the_network_of_its_own_weights(
+    weights, mismatch, synthetic, tmp_path
+):
+    root = synthetic(tmp_path)
+    _ablate(root, "vespcn", "fapn", variant="no-nic", weights="bi-no-nic")
+    _ablate(root, "tecogan", "fapn", variant="full", weights=weights, mismatch=mismatch)
+    _ablate(root, "frvsr", "fapn", variant="no-nic", weights="short-no-nic")
+    page = html.render_page(load_results(root), printed=PRINTED).html
+    row = next(row for row in Outline(page).rows if row[0] == "no-nic")
+    assert row[3].startswith("-1.1")  # 30.1 against 31.2 dB, as without the others
+
+
+def test_without_the_whole_network_there_is_no_table_of_parts(synthetic, tmp_path):
+    root = synthetic(tmp_path)
+    next((root / "manifests").glob("fapn-*.json")).unlink()
+    _ablate(root, "vespcn", "fapn", variant="no-nic", weights="bi-no-nic")
+    _ablate(root, "tecogan", "fapn", variant="full", weights="bi-no-nic")  # by `run fapn@bi-no-nic`
+    rows = Outline(html.render_page(load_results(root)).html).rows
+    assert not [row for row in rows if row[0] == "no-nic"]
+
+
+def test_parts_that_were_trained_differently_are_said_to_be(synthetic, tmp_path):
+    root = synthetic(tmp_path)
+    _ablate(root, "vespcn", "fapn", variant="no-nic", weights="bi-no-nic")
+    for path in (root / "manifests").glob("fapn-*.json"):
+        manifest = json.loads(path.read_text())
+        manifest["about"]["steps"] = 1200 if manifest["variant"] == "full" else 4000
+        path.write_text(json.dumps(manifest))
+    unequal = "not trained for the same number of steps: no comparison of parts"
+    page = html.render_page(load_results(root)).html
+    assert unequal in page
+    assert "trained in the same way" not in page
+    for path in (root / "manifests").glob("fapn-*.json"):
+        path.write_text(path.read_text().replace("4000", "1200"))
+    assert unequal not in html.render_page(load_results(root)).html
+
+
+def test_the_command_knows_the_paper_s_tables_by_method():
+    printed = printed_ablations(load_ledger())
+    assert set(printed) == {"fapn"}
+    assert set(printed["fapn"]) == {"Table 3", "Table 4"}
+    assert printed["fapn"]["Table 3"]["full"]["psnr"] == 30.26
+
+
+def _ablate(
+    root: Path, old: str, model: str, *, variant: str, weights: str, mismatch: str = ""
+) -> None:
     """Turn the runs of one synthetic method into an ablation of another."""
     path = next((root / "manifests").glob(f"{old}-*.json"))
-    manifest = json.loads(path.read_text()) | {"model": model, "variant": variant}
+    title = {"fapn": "FAPN", "sofvsr": "SOF-VSR"}[model]
+    manifest = json.loads(path.read_text())
+    manifest |= {"model": model, "variant": variant, "weights": weights}
+    manifest["about"] |= {"title": title, "mismatch": mismatch}
     stem = f"{model}-{manifest['run_id']}"
     (root / "manifests" / f"{stem}.json").write_text(json.dumps(manifest))
     path.unlink()
@@ -330,6 +401,21 @@ def test_a_picture_without_frames_or_runs_says_what_to_do(kept, synthetic, tmp_p
     source = pictures.Source(results=load_results(kept), protocol=FAPN, clips=read_shown(kept))
     with pytest.raises(DataError, match="no ablated runs of FAPN"):
         pictures.draw("fig8", source)
+
+
+def test_another_seed_is_no_ablation_to_draw(synthetic, add_seed, tmp_path):
+    root = synthetic(tmp_path)
+    add_seed(root, "fapn", 0.1)
+    keep(root)
+    source = pictures.Source(results=load_results(root), protocol=FAPN, clips=read_shown(root))
+    with pytest.raises(DataError, match="no ablated runs of FAPN"):
+        pictures.draw("fig8", source)
+    _ablate(root, "vespcn", "fapn", variant="no-nic", weights="bi-no-nic")
+    keep(root)
+    source = pictures.Source(results=load_results(root), protocol=FAPN, clips=read_shown(root))
+    figure = pictures.draw("fig8", source)
+    assert len([axes for axes in figure.axes if not axes.axison]) == 3  # no-nic, full, GT
+    pictures.figures.close(figure)
 
 
 def test_times_are_drawn_only_of_runs_on_one_machine(synthetic, tmp_path):

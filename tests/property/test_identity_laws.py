@@ -90,10 +90,12 @@ def test_the_cache_is_keyed_by_pixels_and_setting_and_survives_damage(tmp_path: 
     assert encoder.calls == 3
     files = sorted(tmp_path.iterdir())
     assert len(files) == 3
-    for file in files:
-        file.write_bytes(b"cut short")
-    judge.encode_gt(_clip(0), cache=tmp_path)
-    assert encoder.calls == 4
+    for damaged in (b"cut short", files[0].read_bytes()[:-30], b""):  # a copy that broke off, too
+        for file in files:
+            file.write_bytes(damaged)
+        before = encoder.calls
+        judge.encode_gt(_clip(0), cache=tmp_path)
+        assert encoder.calls == before + 1
 
 
 def test_an_unwritable_cache_is_no_reason_to_fail(tmp_path: Path) -> None:

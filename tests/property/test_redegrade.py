@@ -7,7 +7,7 @@ from fvsr_bench.data.check import check_dataset
 from fvsr_bench.data.redegrade import redegrade
 from fvsr_bench.data.store import ClipInfo, DatasetMeta, DatasetWriter, open_dataset
 from fvsr_bench.degrade import degrade_uint8
-from fvsr_bench.errors import UsageError
+from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.spec import DEGRADATIONS
 
 
@@ -70,6 +70,29 @@ def test_it_resumes_and_is_not_made_twice(source, tmp_path):
     assert (tmp_path / "b" / "lr" / "c0" / "0001.png").stat().st_mtime_ns == first
     assert redegrade(source, "bd16", tmp_path / "b").id == made.id == open_dataset(made.root).id
     assert seen[-1] == ("c1", 1, 2)
+
+
+def test_what_was_begun_with_another_degradation_or_source_is_not_continued(source, tmp_path):
+    def stop(clip: str, done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    other = redegrade(source, "bd15", tmp_path / "other")
+    with pytest.raises(KeyboardInterrupt):
+        redegrade(source, "bd16", tmp_path / "b", stop)
+    for dataset, degradation in ((source, "bd15"), (other, "bd16")):
+        with pytest.raises(DataError, match=r"half-made dataset.*Choose another --out"):
+            redegrade(dataset, degradation, tmp_path / "b")
+    made = redegrade(source, "bd16", tmp_path / "b")
+    assert check_dataset(made) == []
+    for clip_id in source.clip_ids():
+        wanted = degrade_uint8(source.load(clip_id).hr, DEGRADATIONS["bd16"])
+        np.testing.assert_array_equal(made.load(clip_id).lr, wanted)
+    assert not list((tmp_path / "b" / ".cache").rglob("settings"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.txt").write_text("in the way")
+    with pytest.raises(DataError, match="not empty"):
+        redegrade(source, "bd16", tmp_path / "mine")
 
 
 def test_bad_requests_say_what_to_do(source, tmp_path):

@@ -1,5 +1,7 @@
 """Laws of kept frames: strips are exact, choices stay inside what is allowed, rights are kept."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,17 @@ from fvsr_bench.data.sources import load_manifest
 from fvsr_bench.errors import UsageError
 from fvsr_bench.report.choose import choose, describe_rank
 from fvsr_bench.report.svg import padded, ticks
-from fvsr_bench.strips import KeptClip, make_strip, read_clip, split_strip, write_clip, write_strip
+from fvsr_bench.strips import (
+    Choice,
+    KeptClip,
+    make_strip,
+    read_choice,
+    read_clip,
+    split_strip,
+    write_clip,
+    write_shown,
+    write_strip,
+)
 
 CLIPS = [f"c{i}" for i in range(9)]
 
@@ -41,6 +53,17 @@ def test_a_kept_clip_comes_back_from_disk(tmp_path):
     assert again == kept
     assert again.runs() == {"run"}
     assert (again.read("run") == frames).all()
+
+
+def test_a_choice_comes_back_from_disk_also_one_that_is_older_than_assets(tmp_path):
+    for choice in (Choice(words="all", assets=True), Choice(words="worst", private=True)):
+        write_shown(tmp_path, choice, ["c0"])
+        assert read_choice(tmp_path) == choice
+    path = tmp_path / "frames" / "shown.json"
+    value = json.loads(path.read_text())
+    del value["assets"]
+    path.write_text(json.dumps(value))
+    assert read_choice(tmp_path) == Choice(words="worst", private=True)
 
 
 @given(
