@@ -47,9 +47,19 @@ def choose_runs(results: Results, model: str) -> dict[str, RunManifest]:
 
     chosen: dict[str, RunManifest] = {}
     for m in sorted((m for m in results.complete if m.model == model), key=rank):
-        if m.variant != "full" or not re.search(r"-(no|loss)-", m.weights):
+        if m.variant != "full" or not is_cell(m):
             chosen.setdefault(m.variant, m)
     return chosen
+
+
+def is_cell(run: RunManifest) -> bool:
+    """Say whether a run is of a network without a part or with another loss, however it was named.
+
+    Measured by `ablate` it has a variant of its own, by `run --models fapn@bi-no-nic` only a tag.
+    """
+    return run.variant.startswith(("no-", "loss-")) or bool(
+        run.variant.startswith("full") and re.search(r"-(no|loss)-", run.weights)
+    )
 
 
 def ablation_cells(

@@ -11,6 +11,7 @@ from fvsr_bench.errors import DataError
 from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import clip_values
 from fvsr_bench.report import charts, figures, tables
+from fvsr_bench.report.ablation import is_cell
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.viewer import still_index
 from fvsr_bench.spec import EvalProtocol
@@ -64,13 +65,7 @@ def ours(results: Results, protocol: EvalProtocol) -> RunManifest:
 
 
 def _is_full(run: RunManifest) -> bool:
-    return tables.is_whole(run) and "-no-" not in run.weights
-
-
-def _is_ablated(run: RunManifest) -> bool:
-    """A network without a part or with another loss; another seed is neither."""
-    named = run.variant.startswith(("no-", "loss-"))
-    return named or (tables.is_whole(run) and "-no-" in run.weights)
+    return tables.is_whole(run) and not is_cell(run)
 
 
 def _figure1(source: Source) -> Figure:
@@ -106,7 +101,7 @@ def _figure7(source: Source) -> Figure:
 def _figure8(source: Source) -> Figure:
     full = ours(source.results, source.protocol)
     mean = clip_values(source.results.records, "psnr", source.protocol).mean(axis=0)
-    others = [m for m in source.results.complete if m.model == full.model and _is_ablated(m)]
+    others = [m for m in source.results.complete if m.model == full.model and is_cell(m)]
     if not others:
         raise DataError(
             f"{source.results.root} has no ablated runs of {full.about.title}; make them with: "
