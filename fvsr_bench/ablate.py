@@ -50,6 +50,8 @@ class Cell:
             parts.append(f"--flow-steps {mine.flow_steps}")
         if seed := self.train_job().seed:
             parts.append(f"--seed {seed}")
+        if "face" in mine.losses:
+            parts.append("--encoder onnx:FILE")
         return " ".join([*parts, f"--tag {self.tag}"])
 
     def job(self) -> Job:

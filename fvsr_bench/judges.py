@@ -126,9 +126,11 @@ def load_vgg(path: Path | None, device: Any) -> VGGFeatures:
             f"the loss 'vgg' needs torchvision's VGG19 weights: put {VGG_FILE} (from "
             f"https://download.pytorch.org/models/{VGG_FILE}) at {path}, or name it with --vgg."
         )
-    network = vgg19(weights=None)
+    layers = vgg19(weights=None, init_weights=False).features
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        mine = {k.removeprefix("features."): v for k, v in state.items() if k[:9] == "features."}
+        layers.load_state_dict(mine)
     except Exception as error:
         raise WeightsError(f"{path} does not hold torchvision's VGG19: {error}") from error
-    return VGGFeatures(network.features, sha256(path)).eval().requires_grad_(False).to(device)
+    return VGGFeatures(layers, sha256(path)).eval().requires_grad_(False).to(device)

@@ -176,12 +176,15 @@ def whole_faces(sr: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _flows(model: Any, lr: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return HR flows that map t-1 and t+1 onto t, zero at the ends; None for other methods."""
+def _flows(model: Any, lr: Tensor) -> tuple[Tensor, Tensor]:
+    """Return HR flows that map t-1 and t+1 onto t, zero at the ends."""
     inner = getattr(model, "module", model)
-    past: Tensor | None = inner.hr_flows(lr) if hasattr(inner, "hr_flows") else None
-    if past is None:
-        return None
+    if not hasattr(inner, "hr_flows"):
+        raise UsageError(
+            "the loss 'tgan' warps frames by the network's own flow, and this method has none "
+            "(no `hr_flows`); the loss 'gan' needs none."
+        )
+    past = inner.hr_flows(lr)
     ahead = inner.hr_flows(lr.flip(1)).flip(1)
     none = torch.zeros_like(past[:, :1])
     return torch.cat((none, past), 1), torch.cat((ahead, none), 1)

@@ -142,11 +142,13 @@ def build(method: str, options: Mapping[str, Any] | None = None) -> nn.Module:
 
 
 def weight_folders() -> list[Path]:
-    """List where weights are looked for: $FVSR_BENCH_WEIGHTS, ./weights, the installed package."""
-    folders = []
+    """List where weights are looked for: ./weights, then the installed package.
+
+    $FVSR_BENCH_WEIGHTS stands in place of both: networks of two campaigns must not be mixed.
+    """
     if os.environ.get("FVSR_BENCH_WEIGHTS"):
-        folders.append(Path(os.environ["FVSR_BENCH_WEIGHTS"]))
-    folders.append(Path("weights"))
+        return [Path(os.environ["FVSR_BENCH_WEIGHTS"])]
+    folders = [Path("weights")]
     spec = importlib.util.find_spec("fvsr_weights")
     folders += [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
     return folders

@@ -357,10 +357,11 @@ def _loop(
         try:
             terms = learner.step(batch.to(fabric.device), progress.step)
         except FloatingPointError as error:
+            kept = run.checkpoint if run.checkpoint.exists() else "the start"
             raise ModelError(
                 f"training of {job.method} gave {error} at step {progress.step + 1} on "
-                f"clips {', '.join(batch.clips)}; the last good state is {run.checkpoint}. The "
-                "same command goes on from it; if it comes to the same, lower --learning-rate."
+                f"clips {', '.join(batch.clips)}; the last good state is {kept}. The same command "
+                "goes on from it; if it comes to the same, start anew with a lower --learning-rate."
             ) from error
         progress.step += 1
         progress.seconds = before + time.monotonic() - began

@@ -49,6 +49,7 @@ def ablate(
         fvsr-bench ablate motion --method vespcn
     """
     from fvsr_bench.ablate import expand, explain_missing, missing
+    from fvsr_bench.cli.report import write_html
     from fvsr_bench.cli.run import default_out, make_setting
     from fvsr_bench.errors import DataError, FvsrError, WeightsError
     from fvsr_bench.evaluate import evaluate
@@ -57,6 +58,7 @@ def ablate(
     chosen, cells = find_protocol(protocol), expand(method, parts)
     lacking = missing(cells)
     if train:
+        _check_frames(dataset)
         for cell in lacking:
             try:
                 _train(cell, dataset, device, minutes, steps, encoder, vgg)
@@ -80,6 +82,20 @@ def ablate(
         raise DataError(f"nothing to compare: {next(iter(reasons.values()))}")
     reasons |= {cell.variant: "no weights" for cell in lacking}
     _render(folder, method, parts, cells, reasons, chosen, as_json)
+    write_html(folder, chosen)
+
+
+def _check_frames(dataset: str) -> None:
+    """Refuse to call networks `bi-…` that would be trained on other LR frames."""
+    from fvsr_bench.cli.data_sources import open_data
+    from fvsr_bench.errors import UsageError
+
+    name = open_data(dataset).degradation.name
+    if name != "bi":
+        raise UsageError(
+            f"--train makes the cells of a network for bi frames, and these are {name}; train each "
+            "with `fvsr-bench train METHOD --without PART`."
+        )
 
 
 def _train(

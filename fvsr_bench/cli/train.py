@@ -202,6 +202,7 @@ def campaign(
             failed = True
             typer.echo(f"{job.method}/{job.tag} was not trained: {error}", err=True)
     left = len(missing(plan, out))
-    typer.echo("nothing is missing" if not left else f"{left} networks are still missing")
+    networks = "network is" if left == 1 else "networks are"
+    typer.echo(f"{left} {networks} still missing" if left else "nothing is missing")
     if failed:
         raise typer.Exit(1)

@@ -117,8 +117,9 @@ def feature_distance(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Float[Te
 
     Per block: mean over positions of the sum over channels, divided by `LAYER_NORMS`.
     """
+    exact = torch.promote_types(fake[0].dtype, torch.float32)  # a sum over channels needs it
     terms = [
-        (a.detach().float() - b.float()).abs().sum(1).mean() / norm
+        (a.detach().to(exact) - b.to(exact)).abs().sum(1).mean() / norm
         for a, b, norm in zip(real, fake, LAYER_NORMS, strict=True)
     ]
     return torch.stack(terms).sum()

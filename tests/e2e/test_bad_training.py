@@ -134,6 +134,11 @@ def the_flow_was_left_out(p):
     return p.train("fapn", "--without", "nic", "--flow-steps", 1)
 
 
+@case(2, "the loss 'tgan' warps frames by the network's own flow", "'gan' needs none")
+def a_discriminator_of_warped_frames_without_a_flow(p):
+    return p.train("dummy", "--recipe", "tecogan")
+
+
 @case(2, "device 'cuda' is not available here; use --device auto or cpu")
 def no_such_device(p):
     if torch.cuda.is_available():

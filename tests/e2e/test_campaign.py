@@ -23,7 +23,7 @@ def test_one_network_that_cannot_be_trained_does_not_stop_the_others(
     answer = cli(*arguments)
     assert answer.code == 1
     assert "dummy/bi-face was not trained: the loss 'face' needs a recogniser" in answer.err
-    assert "1 networks are still missing" in answer.out
+    assert "1 network is still missing" in answer.out
     assert (weights / "dummy" / "bi-seed1.safetensors").exists()
     answer = cli("campaign", file, "--out", weights, "--list")
     assert answer.code == 0

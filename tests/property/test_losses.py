@@ -39,6 +39,10 @@ CASES = {
     "organ": lambda sr, hr: losses.organ(sr, hr, landmarks(24), face_size=24.0),
     "face_vector": lambda sr, hr: losses.face_vector(sr, hr, landmarks(24), encoder),
     "vgg": lambda sr, hr: losses.vgg(sr, hr, features),
+    "feature": lambda sr, hr: losses.feature_distance(
+        [x.flatten(0, 1) for x in (hr, hr, hr, hr)], [x.flatten(0, 1) for x in (sr, hr, hr, sr)]
+    ),
+    "ping-pong": lambda sr, hr: losses.ping_pong(torch.cat((hr, hr[:, :1], sr.flip(1)), 1)),
 }
 
 
@@ -64,6 +68,8 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
         "organ": lambda sr: losses.organ(sr, hr, landmarks(8, 1), face_size=8.0),
         "face_vector": lambda sr: losses.face_vector(sr, hr, landmarks(8, 1), encoder),
         "vgg": lambda sr: losses.vgg(sr, hr, features),
+        "feature": lambda sr: CASES["feature"](sr, hr),
+        "ping-pong": lambda sr: CASES["ping-pong"](sr, hr),
     }
     sr = clips(1, size=8, frames=1).requires_grad_()
     assert torch.autograd.gradcheck(cases[name], (sr,))
