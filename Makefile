@@ -64,8 +64,8 @@ lint: $(VENV)/.installed-test ## Check style, types and layers only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-campaign: $(VENV)/.installed ## Train whatever network is still missing (hours; resumes)
-	$(BIN)/fvsr-bench campaign campaigns/faceclips.toml
+campaign: $(VENV)/.installed ## Train whatever network is still missing (hours; resumes; ENCODER=onnx:FILE)
+	$(BIN)/fvsr-bench campaign campaigns/faceclips.toml $(if $(ENCODER),--encoder $(ENCODER))
 
 docs: ## Copy the tables in results/ into the pages that show them
 	$(PYTHON) docs/fill.py
