@@ -138,6 +138,8 @@ def _render(
     as_json: bool,
 ) -> None:
     from fvsr_bench.ablate import table_name
+    from fvsr_bench.claims.ledger import load_ledger
+    from fvsr_bench.cli.report import printed_names
     from fvsr_bench.files import write_atomic
     from fvsr_bench.registry import load_spec, method_name
     from fvsr_bench.report import load_results
@@ -149,8 +151,8 @@ def _render(
     )
 
     results, spec = load_results(folder), load_spec(method)
-    name = method_name(method)
-    mine = {(m.variant, m.weights): m for m in results.complete if m.model == name}
+    model = method_name(method)
+    mine = {(m.variant, m.weights): m for m in results.complete if m.model == model}
     runs = {c.variant: mine[c.variant, c.tag] for c in cells if (c.variant, c.tag) in mine}
     name = table_name(parts)
     title = {"table3": "Table 3", "table4": "Table 4"}.get(name, "Ablation")
@@ -158,7 +160,8 @@ def _render(
     found = ablation_cells(results, protocol, runs, spec.printed.get(title, {}))
     lacking = {c.variant: reasons.get(c.variant, "no run") for c in cells if c.variant not in runs}
     note = results.data_note()
-    text = ablation_markdown(found, caption, lacking, protocol, note)
+    names = printed_names(load_ledger(), model, title)
+    text = ablation_markdown(found, caption, lacking, protocol, note, names)
     suffix = "" if protocol.name == "fapn" else f"-{protocol.name}"
     for kind, content in (
         ("md", text),

@@ -8,9 +8,9 @@ import typer
 from fvsr_bench.cli.output import print_json, print_table, progress_bar, say, table_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from fvsr_bench.claims.ledger import Ledger
+    from fvsr_bench.claims.ledger import Claim, Ledger, Method
     from fvsr_bench.data.store import Dataset
     from fvsr_bench.evaluate.frames import Maker
     from fvsr_bench.evaluate.plan import Setting
@@ -143,18 +143,30 @@ def _phase_section(results: Path, protocol: "EvalProtocol") -> str:
 def printed_ablations(ledger: "Ledger") -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Collect the paper's Tables 3 and 4 by method, table, variant (as in `ablate`) and metric."""
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for claim, table, method in _ablation_claims(ledger):
+        mine = found.setdefault(method.model, {}).setdefault(table, {})
+        mine.setdefault(_variant(method), {})[claim.metric] = float(claim.value)
+    return found
+
+
+def printed_names(ledger: "Ledger", model: str, table: str) -> dict[str, str]:
+    """Say what the paper calls the variants of a method in its Table 3 or 4."""
+    mine = [m for _, t, m in _ablation_claims(ledger) if (m.model, t) == (model, table)]
+    return {_variant(m): m.title.rpartition(", ")[2] for m in mine}
+
+
+def _ablation_claims(ledger: "Ledger") -> "Iterator[tuple[Claim, str, Method]]":
     for claim in ledger.cells.values():
         table = claim.where.partition(",")[0]
-        if table not in ("Table 3", "Table 4") or not claim.methods:
-            continue
-        method = ledger.methods[claim.methods[0]]
-        variant = "-".join(f"no-{part}" for part in sorted(method.without)) or "full"
-        loss = method.loss.rpartition("+")[2]
-        if loss not in ("", "mse"):
-            variant = f"loss-{loss}"
-        mine = found.setdefault(method.model, {}).setdefault(table, {})
-        mine.setdefault(variant, {})[claim.metric] = float(claim.value)
-    return found
+        if table in ("Table 3", "Table 4") and claim.methods:
+            yield claim, table, ledger.methods[claim.methods[0]]
+
+
+def _variant(method: "Method") -> str:
+    loss = method.loss.rpartition("+")[2]
+    if loss not in ("", "mse"):
+        return f"loss-{loss}"
+    return "-".join(f"no-{part}" for part in sorted(method.without)) or "full"
 
 
 def keep(

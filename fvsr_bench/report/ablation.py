@@ -95,10 +95,11 @@ def ablation_markdown(
     lacking: Mapping[str, str],
     protocol: EvalProtocol,
     data_note: str,
+    names: Mapping[str, str],
 ) -> str:
     """Render the cells: paper | ours | difference to the whole method with its interval.
 
-    `lacking` says of each variant without numbers why it has none.
+    `lacking` says of each variant without numbers why it has none, `names` what the paper calls it.
     """
     head = ["Variant"]
     for metric in METRICS:
@@ -118,9 +119,12 @@ def ablation_markdown(
                 ]
         body.append([*row, str(next(c.steps for c in cells if c.variant == variant))])
     body += [[name, *["–"] * (len(head) - 1)] for name in lacking]
+    rows = [*dict.fromkeys(cell.variant for cell in cells), *lacking]
+    called = [f"{variant} = {names[variant]}" for variant in rows if variant in names]
     notes = [
         f"Data: {data_note}.",
         *training_notes(cells),
+        *([f"In the paper: {', '.join(called)}."] if called else []),
         f"Protocol {protocol.name}: {describe_protocol(protocol)}.",
         "To full: mean difference to the whole method with its 95 % interval, paired by clip.",
         *(f"{name}: {reason}." for name, reason in lacking.items()),

@@ -75,6 +75,47 @@ def test_commands_in_the_documents_exist(project_root: Path) -> None:
             assert command in commands, f"{page.name}: fvsr-bench {command}"
 
 
+def test_options_in_the_documents_and_in_the_help_exist(project_root: Path) -> None:
+    """Every option of every example is one of its command."""
+    from typer.main import get_command
+
+    from fvsr_bench.cli import app
+
+    root = get_command(app)
+    texts = {page.name: page.read_text(encoding="utf-8") for page in pages(project_root)}
+    waiting = list(root.commands.items())  # type: ignore[attr-defined]
+    for name, command in waiting:
+        texts[f"fvsr-bench {name} --help"] = command.help or ""
+        waiting += getattr(command, "commands", {}).items()
+    checked = 0
+    for where, text in texts.items():
+        for line in re.findall(r"fvsr-bench ([a-z][^`\n]*)", text):
+            words = line.split("#")[0].replace("[", " ").replace("]", " ").split()
+            command = root
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+            known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+            for word in words:
+                if word.startswith("--") and len(word) > 2:
+                    option = re.split(r"[=.,;:|)]", word)[0]
+                    assert option in {*known, "--help"}, f"{where}: fvsr-bench {line}: {option}"
+                    checked += 1
+    assert checked > 100
+
+
+def test_what_stands_in_results_was_measured_by_a_run_that_is_there(project_root: Path) -> None:
+    import csv
+
+    folders = [path.parent for path in project_root.glob("results/**/manifests")]
+    assert folders
+    for folder in folders:
+        runs = {path.stem.rpartition("-")[2] for path in (folder / "manifests").glob("*-*.json")}
+        for path in folder.glob("*.csv"):
+            for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+                named = re.findall(r"\b[0-9a-f]{12}\b", row.get("run_id") or row.get("runs") or "")
+                assert runs.issuperset(named), f"{path} shows a run that is gone: {named}"
+
+
 def test_no_path_of_one_machine(project_root: Path) -> None:
     for page in pages(project_root):
         found = re.findall(r"(?:/home/|/work/|/tmp/|/root/)\S*", page.read_text(encoding="utf-8"))

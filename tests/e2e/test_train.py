@@ -88,9 +88,7 @@ def test_training_writes_weights_that_load_and_a_card_that_tells(
 TECOGAN = {"mse": 1.0, "flow": 1.0, **LOSSES["tecogan"]}
 
 
-@pytest.mark.parametrize(
-    ("stop_after", "changes"), [(1, {}), (5, {}), (5, {"losses": TECOGAN})]
-)
+@pytest.mark.parametrize(("stop_after", "changes"), [(1, {}), (5, {}), (5, {"losses": TECOGAN})])
 def test_resuming_is_exact(patterns: Path, tmp_path: Path, stop_after: int, changes: dict) -> None:
     go(patterns, tmp_path / "whole", **changes)
     go(patterns, tmp_path / "cut", stop_after=stop_after, **changes)

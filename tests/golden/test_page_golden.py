@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from fvsr_bench.claims.ledger import load_ledger
-from fvsr_bench.cli.report import printed_ablations
+from fvsr_bench.cli.report import printed_ablations, printed_names
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.protocols import protocol
 from fvsr_bench.report import html, load_results, pictures, write_report
@@ -278,6 +278,10 @@ def test_the_command_knows_the_paper_s_tables_by_method():
     assert set(printed) == {"fapn"}
     assert set(printed["fapn"]) == {"Table 3", "Table 4"}
     assert printed["fapn"]["Table 3"]["full"]["psnr"] == 30.26
+    names = printed_names(load_ledger(), "fapn", "Table 3")
+    assert names == {"full": "FAPN", "no-nic": "BasicNet v2", "no-fsrc-no-nic": "BasicNet v1"}
+    assert printed_names(load_ledger(), "fapn", "Table 4")["full"] == "MSE"
+    assert printed_names(load_ledger(), "sofvsr", "Table 3") == {}
 
 
 def _ablate(
