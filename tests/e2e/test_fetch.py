@@ -138,6 +138,25 @@ def test_all_files_arrive_with_their_tables(server, tmp_path):
     assert (len(again.there), again.got, len(server.log)) == (6, [], before)
 
 
+def test_another_selection_into_the_same_folder_keeps_what_is_known_of_the_first(tmp_path):
+    items = [source(name) for name in ("a.mp4", "b.mp4", "c.mp4")]
+    mirror, out = tmp_path / "mirror", tmp_path / "out"
+    mirror.mkdir()
+    for item in items:
+        (mirror / item.file).write_bytes(content(item.file))
+    fetch(items[:2], out, mirror=mirror)
+    (out / "b.mp4").unlink()  # deleted by the user: its row goes, too
+    fetch(items[2:], out, mirror=mirror)
+    assert load_manifest(str(out / "manifest.csv")) == [items[0], items[2]]
+    rows = list(csv.DictReader((out / "subjects.csv").read_text().splitlines()))
+    assert rows == [{"file": "a.mp4", "subject": "s-a"}, {"file": "c.mp4", "subject": "s-c"}]
+    fetch(items[:1], out, mirror=mirror)
+    assert len(load_manifest(str(out / "manifest.csv"))) == 2
+    (out / "manifest.csv").write_text("no manifest")
+    with pytest.raises(DataError, match=r"manifest\.csv lacks the column"):
+        fetch(items[2:], out, mirror=mirror)
+
+
 def test_a_dropped_connection_is_continued_where_it_broke(server, tmp_path):
     item = source("a.mp4")
     server.serve(item, content("a.mp4"), "drop", "drop", "drop", "good")
