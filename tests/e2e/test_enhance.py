@@ -326,6 +326,28 @@ def test_what_does_not_go_together_is_refused(
     assert there.read_bytes() == b"mine"
 
 
+def test_the_input_is_never_overwritten(video: Path, tmp_path: Path, cli: Callable) -> None:
+    film_file = tmp_path / "a-compare.mp4"
+    film_file.write_bytes(video.read_bytes())
+    folder = tmp_path / "faces" / "face-01"  # as --faces-only leaves them
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(film(2)):
+        cv2.imwrite(str(folder / f"{number}.png"), frame[..., ::-1])
+    (tmp_path / "link").symlink_to(folder)
+    for source, out, more in (
+        (film_file, tmp_path / "a.mp4", ["--compare"]),
+        (folder, tmp_path / "faces", ["--faces-only"]),
+        (tmp_path / "link", tmp_path / "faces", []),
+        (film_file, film_file, []),
+    ):
+        answer = cli("enhance", source, "-o", out, "-m", "bicubic", "--overwrite", *more)
+        assert answer.code == 2
+        assert "the input" in answer.err
+        assert "choose another -o" in answer.err
+    assert film_file.read_bytes() == video.read_bytes()
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_what_is_no_video_is_refused(tmp_path: Path, cli: Callable) -> None:
     (tmp_path / "text.mp4").write_text("no video at all")
     (tmp_path / "none").mkdir()
