@@ -107,7 +107,12 @@ class VideoSink:
         options = {"crf": str(self.crf), "preset": "medium"}
         if self.codec == "h265":
             options["x265-params"] = "log-level=error"
-        stream = self._out.add_stream(encoder, rate=info.rate, options=options)
+        try:
+            stream = self._out.add_stream(encoder, rate=info.rate, options=options)
+        except ValueError as error:
+            raise UsageError(
+                f"{self.path.suffix} cannot hold {self.codec}; choose -o {self.path.stem}.mkv"
+            ) from error
         assert isinstance(stream, av.VideoStream)  # the encoders above make video
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if self.codec == "h265" and self.path.suffix in (".mp4", ".mov"):

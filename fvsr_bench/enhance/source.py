@@ -127,7 +127,8 @@ def frames_of(info: Info) -> Iterator[Frame]:
             raise DataError(f"{info.path} {error}") from error
         return
     for index, path in enumerate(list_images(info.path)):
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if image is None:
             raise DataError(f"{path} is not a readable image")
         rgb = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

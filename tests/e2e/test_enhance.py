@@ -305,6 +305,8 @@ def test_interrupted_it_leaves_nothing(
 REFUSED = {
     "there": (["-o", "{there}"], "exists"),
     "codec": (["-o", "x.mp4", "--codec", "h266"], "h265"),
+    "webm": (["-o", "{new}.webm"], ".webm cannot hold h264; choose -o new.mkv"),
+    "avi": (["-o", "{new}.avi", "--codec", "h265"], ".avi cannot hold h265; choose -o new.mkv"),
     "suffix": (["-o", "x.mp4", "--faces-only"], "folder"),
     "scale": (["-o", "x.mp4", "--scale", "3"], "expected 4 or 2"),
     "whole clip": (["-o", "x.mp4", "-m", "{method}"], "cannot stream"),
@@ -319,11 +321,12 @@ def test_what_does_not_go_together_is_refused(
     there = tmp_path / "there.mp4"
     there.write_bytes(b"mine")
     words, expected = REFUSED[case]
-    known = {"{there}": str(there), "{method}": str(method_file("whole"))}
-    answer = cli("enhance", video, "-m", "bicubic", *(known.get(word, word) for word in words))
+    known = {"there": there, "method": method_file("whole"), "new": tmp_path / "new"}
+    answer = cli("enhance", video, "-m", "bicubic", *(word.format(**known) for word in words))
     assert answer.code == 2
     assert expected in answer.err
     assert there.read_bytes() == b"mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"there.mp4", "whole.py"}
 
 
 def test_the_input_is_never_overwritten(video: Path, tmp_path: Path, cli: Callable) -> None:
@@ -351,7 +354,9 @@ def test_the_input_is_never_overwritten(video: Path, tmp_path: Path, cli: Callab
 def test_what_is_no_video_is_refused(tmp_path: Path, cli: Callable) -> None:
     (tmp_path / "text.mp4").write_text("no video at all")
     (tmp_path / "none").mkdir()
-    for name in ("text.mp4", "none", "absent.mp4"):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    for name in ("text.mp4", "none", "absent.mp4", "images"):
         answer = cli("enhance", tmp_path / name, "-o", tmp_path / "o.mp4", "-m", "bicubic")
         assert answer.code == 1
         assert name in answer.err
