@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from fvsr_bench.data.video import Frame, VideoError, count_frames, read_video
 from fvsr_bench.errors import DataError
 
+RGB = 0  # FFmpeg's number of the colour space
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 
@@ -57,7 +58,7 @@ def _inspect_stream(path: Path, container: av.container.InputContainer) -> Info:
     stream = container.streams.video[0]
     context, pixels = stream.codec_context, stream.format
     colour = (
-        int(context.colorspace),
+        RGB if pixels and pixels.is_rgb else int(context.colorspace),  # many leave it untagged
         int(context.color_primaries),
         int(context.color_trc),
         int(context.color_range),

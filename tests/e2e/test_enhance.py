@@ -192,6 +192,29 @@ def test_colours_and_variable_frame_times_are_kept(tmp_path: Path, span: int) ->
     np.testing.assert_allclose(mean, decoded(source).mean(axis=(0, 1, 2)), atol=1.5)
 
 
+@pytest.mark.parametrize("codec", [("libx264rgb", "rgb24"), ("ffv1", "bgr0")])  # tagged, or not
+@pytest.mark.parametrize(("height", "space"), [(104, 6), (720, 1)])  # BT.601, BT.709
+def test_an_rgb_video_becomes_yuv_that_says_so(
+    tmp_path: Path, codec: tuple[str, str], height: int, space: int
+) -> None:
+    y, x = np.mgrid[:height, :64]
+    frame = np.stack([200 + 0 * x, 40 + x, 60 + 20 * y // height], axis=2).astype(np.uint8)
+    source, tagged = tmp_path / "a.mkv", codec[0] == "libx264rgb"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream(codec[0], rate=25, options={"crf": "1"} if tagged else {})
+        stream.width, stream.height, stream.pix_fmt = 64, height, codec[1]
+        stream.codec_context.colorspace = 0 if tagged else 2
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    run(source, tmp_path / "b.mp4", scale=2)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert int(context.colorspace) == space
+        assert "420p" in context.pix_fmt
+    mean = decoded(tmp_path / "b.mp4").mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(mean, frame.mean(axis=(0, 1)), atol=1.5)
+
+
 def test_odd_size_ten_bits_no_audio(tmp_path: Path) -> None:
     frames = film(3, (127, 101))
     source = write(tmp_path / "a.mkv", frames, pixels="yuv444p10le")
