@@ -58,7 +58,7 @@ def export_onnx(
     """Write `path` and `NAME-first.onnx` beside it for LR frames of size x size px.
 
     `about` goes into the files' metadata. Raises UsageError if the exporter is not installed or the
-    method cannot stream, ModelError if its step cannot be expressed.
+    method cannot stream frames of this size, ModelError if its step cannot be expressed.
     """
     if importlib.util.find_spec("onnxscript") is None:
         raise UsageError(f"the ONNX exporter of torch needs onnxscript: {INSTALL}")
@@ -67,8 +67,15 @@ def export_onnx(
     generator = torch.Generator().manual_seed(0)
     frame, future = (torch.rand(1, 3, size, size, generator=generator) for _ in range(2))
     ahead = [future] if lookahead else []
-    with torch.inference_mode():
-        _, state = model.step(frame, None, future if lookahead else None)
+    try:
+        with torch.inference_mode():
+            _, state = model.step(frame, None, future if lookahead else None)
+    except Exception as error:  # whatever a network says to a size that it cannot take
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"the method cannot super-resolve frames of {size}x{size} px; choose another --size, "
+            f"such as 40 ({text})"
+        ) from error
     state = {name: value.clone() for name, value in state.items()}
     _check_end(model, frame, state, lookahead)
     names = tuple(sorted(state))

@@ -18,6 +18,8 @@ def choose_device(name: str) -> torch.device:
 
     Raises UsageError if it is not.
     """
+    # fp32 means 23 bits of mantissa on a graphics card, too; TF32, on for convolutions, has 10
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -85,22 +85,27 @@ def fetch_file(download: Download, line: Line) -> str:
     with writing(download.part):
         download.part.touch()
     line.count(_have(download))
-    failures, furthest, lfs = 0, _have(download), False
+    failures, furthest, lfs, guessed = 0, _have(download), False, False
     reason = "interrupted"
     while not line.stop.is_set() and not line.down:
         try:
             if _receive(download, line, lfs=lfs):
-                lfs = True
+                lfs, guessed = True, _have(download) > 0  # no pointer was seen, only a refusal
                 continue
             _finish(download, line, resumed=furthest > 0)
             return ""
         except _GiveUp as error:
             _discard(download, line)
+            if guessed:  # the part was of no use: from the beginning, at the first address
+                lfs, guessed, furthest = False, False, 0
+                continue
             reason = str(error)
             break
         except _TryAgain as error:
             failures = 1 if _have(download) > furthest else failures + 1
             furthest = max(furthest, _have(download)) if _have(download) else 0
+            if not furthest:  # with nothing in hand both addresses are asked again
+                lfs = guessed = False
             if failures >= ATTEMPTS:
                 reason = f"{error}; gave up after {ATTEMPTS} attempts"
                 break
@@ -121,7 +126,7 @@ def _discard(download: Download, line: Line) -> None:
 
 
 def _receive(download: Download, line: Line, *, lfs: bool) -> bool:
-    """Append what is missing to the part. Returns True if it must be asked for in git LFS."""
+    """Append what is missing to the part. Returns True if git LFS must be asked for it."""
     offset = _have(download)
     if offset > download.size:
         _discard(download, line)
@@ -146,6 +151,9 @@ def _receive(download: Download, line: Line, *, lfs: bool) -> bool:
             _append(answer, download, line)
     except urllib.error.HTTPError as error:
         line.answered()
+        if error.code == 416 and not lfs:  # a pointer is shorter than our part of its content
+            error.close()
+            return True
         _refused(error, download, line)
     except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
         reason = str(getattr(error, "reason", "") or error) or type(error).__name__

@@ -73,6 +73,7 @@ def list_sources(source: Path, subjects: Path | None, *, only_listed: bool) -> l
     if only_listed and subjects is None:
         raise UsageError("--only-listed needs --subjects CSV: the list of files and subjects.")
     found: list[Source] = []
+    named = 0
     taken: Counter[str] = Counter()
     for path in find_videos(source):
         name = path.name if source.is_file() else path.relative_to(source).as_posix()
@@ -80,6 +81,7 @@ def list_sources(source: Path, subjects: Path | None, *, only_listed: bool) -> l
         listed = table.get(name) or table.get(Path(name).name)
         if only_listed and listed is None:
             continue
+        named += listed is not None
         stem = Path(name).with_suffix("").as_posix()
         if Path(name).stem == "vid" and "/" in name:
             stem = Path(name).parent.as_posix()
@@ -88,13 +90,16 @@ def list_sources(source: Path, subjects: Path | None, *, only_listed: bool) -> l
         if taken[slug.casefold()] > 1:
             slug = f"{slug}~{taken[slug.casefold()]}"
         found.append(Source(path=path, name=name, slug=slug, subject=listed or stem))
-    if not found:
-        raise DataError(f"{subjects} names none of the videos in {source}.")
+    if subjects and not named:
+        raise DataError(
+            f"{subjects} names none of the videos in {source}; expected in its column file their "
+            "paths in that folder, or only their names."
+        )
     return found
 
 
 def _read_subjects(path: Path) -> dict[str, str]:
-    """Read file -> subject; a file may be given by its path in the source folder or by its name."""
+    """Read file -> subject: a path in the source folder is one video, a bare name all so called."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -108,6 +113,5 @@ def _read_subjects(path: Path) -> dict[str, str]:
     for file, subject in zip(table[column], table["subject"], strict=True):
         if not subject:
             raise DataError(f"{path} gives no subject for '{file}'.")
-        for key in (file, Path(file).name):
-            result[unicodedata.normalize("NFC", key)] = subject
+        result[unicodedata.normalize("NFC", file)] = subject
     return result

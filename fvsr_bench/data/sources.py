@@ -78,7 +78,7 @@ def load_manifest(name: str) -> list[Source]:
         text = importlib.resources.files(__package__).joinpath(f"{name}.csv").read_text("utf-8")
     else:
         raise unknown("dataset", name, SOURCES)
-    sources = [_parse(row, f"{name}, line {line}") for line, row in _rows(text, name)]
+    sources = _sources(text, name)
     seen: set[str] = set()
     for source in sources:
         if source.file.lower() in seen:  # some file systems know no case
@@ -87,6 +87,10 @@ def load_manifest(name: str) -> list[Source]:
     if not sources:
         raise DataError(f"manifest {name} has no rows.")
     return sources
+
+
+def _sources(text: str, name: str) -> list[Source]:
+    return [_parse(row, f"{name}, line {line}") for line, row in _rows(text, name)]
 
 
 def _rows(text: str, name: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -165,7 +169,8 @@ def fetch(
 ) -> Fetched:
     """Bring every file into `out`, verified; then write subjects.csv and manifest.csv beside them.
 
-    Files that are there with the right bytes are kept, partial downloads are continued. With
+    Files that are there with the right bytes are kept, partial downloads are continued; the tables
+    keep the rows of videos that came from other selections and are still there. With
     `mirror` nothing is downloaded: files come from that local folder, found by name or by content.
     A file that cannot be had is in `missing` with the reason; only the disk raises (DataError).
     """
@@ -175,6 +180,7 @@ def fetch(
         raise UsageError(f"base URL '{base_url}' is not an http(s) address.")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    earlier = _earlier(sources, out)
     result, meter = Fetched(), _Meter(sum(source.bytes for source in sources), on_bytes)
     todo = []
     for source in sources:
@@ -187,8 +193,24 @@ def fetch(
         _copy_all(todo, out, mirror, result, meter)
     else:
         _download_all(todo, out, base_url, result, meter)
-    _write_tables(sources, out, result)
+    present = [source for source in sources if source.file not in result.missing]
+    columns = dict.fromkeys(column for source in earlier + sources for column in source.row)
+    _write_tables(earlier + present, list(columns), out)
     return result
+
+
+def _earlier(sources: list[Source], out: Path) -> list[Source]:
+    """List the videos of other selections that are in `out`, as its manifest.csv tells."""
+    path, asked = out / "manifest.csv", {source.file.lower() for source in sources}
+    if not path.exists():
+        return []
+    try:
+        known = _sources(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, DataError) as error:
+        raise DataError(
+            f"cannot tell which videos are in {out}: {error} Delete {path} or choose another --out."
+        ) from error
+    return [s for s in known if s.file.lower() not in asked and (out / s.file).is_file()]
 
 
 class _Meter:
@@ -265,12 +287,10 @@ def _download_all(
         parts.rmdir()
 
 
-def _write_tables(sources: list[Source], out: Path, result: Fetched) -> None:
+def _write_tables(present: list[Source], columns: list[str], out: Path) -> None:
     """Write subjects.csv (for `data prepare --subjects`) and manifest.csv of what is there."""
-    present = [source for source in sources if source.file not in result.missing]
     subjects = [{"file": source.file, "subject": source.subject} for source in present]
     write_atomic(out / "subjects.csv", _to_csv(["file", "subject"], subjects))
-    columns = list(sources[0].row)
     write_atomic(out / "manifest.csv", _to_csv(columns, [source.row for source in present]))
 
 

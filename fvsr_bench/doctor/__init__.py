@@ -27,6 +27,7 @@ class Check:
     advice: str = ""  # the command that brings what is missing
 
 
+REINSTALL = "pip install -e ."  # in the checkout: brings every package that is needed
 VERSIONS = ("fvsr-bench", "torch", "torchvision", "numpy", "av", "opencv-python", "pandas")
 # feature, modules it needs, the command that brings them
 FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -47,10 +48,28 @@ FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 
 def examine() -> Iterator[Check]:
     """Yield everything that can be said without computing; importing torch is the slow part."""
-    yield from _versions()
-    yield from _machine()
-    yield from _folders()
-    yield from _features()
+    groups = {
+        "versions": _versions,
+        "machine": _machine,
+        "folders": _folders,
+        "features": _features,
+    }
+    for group, look in groups.items():
+        try:
+            yield from look()
+        except Exception as error:  # the doctor reports whatever is wrong, and looks further
+            yield Check(
+                group=group,
+                name="the rest of this group",
+                state="failed",
+                value=said(error),
+                advice=REINSTALL,
+            )
+
+
+def said(error: Exception) -> str:
+    """Return an error in one line of the report."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _versions() -> Iterator[Check]:
@@ -70,7 +89,7 @@ def _version_missing(name: str) -> Check:
         name=name,
         state="missing",
         value="not installed",
-        advice="pip install -e ." if name == "fvsr-bench" else f"pip install {name}",
+        advice=REINSTALL if name == "fvsr-bench" else f"pip install {name}",
     )
 
 

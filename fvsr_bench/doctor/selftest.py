@@ -4,21 +4,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
-import numpy as np
-import torch
+from fvsr_bench.doctor import REINSTALL, Check, State, said
 
-from fvsr_bench import registry
-from fvsr_bench.data.demo import read_photo
-from fvsr_bench.data.export import write_lossless_video
-from fvsr_bench.degrade import degrade_uint8
-from fvsr_bench.doctor import Check, State
-from fvsr_bench.faces.detector import FaceDetector
-from fvsr_bench.faces.judge import DlibEncoder
-from fvsr_bench.infer import stream, super_resolve
-from fvsr_bench.metrics.fidelity import psnr
-from fvsr_bench.spec import DEGRADATIONS, FAPN_PROTOCOL
+if TYPE_CHECKING:
+    import numpy as np
+
+# Each test imports what it needs: a package that is missing fails the tests that need it, no other.
 
 
 def _expect(condition: bool, text: str) -> str:
@@ -28,16 +21,30 @@ def _expect(condition: bool, text: str) -> str:
 
 
 def _test_psnr() -> str:
+    import torch
+
+    from fvsr_bench.metrics.fidelity import psnr
+    from fvsr_bench.spec import FAPN_PROTOCOL
+
     hr = torch.full((1, 3, 32, 32), 100, dtype=torch.uint8)
     value = float(psnr(hr + 10, hr, FAPN_PROTOCOL)[0])
     return _expect(abs(value - 28.1308) < 1e-3, f"{value:.4f} dB, expected 28.1308")
 
 
-def _face() -> np.ndarray:
+def _face() -> "np.ndarray":
+    from fvsr_bench.data.demo import read_photo
+
     return read_photo("astronaut")[0:256, 96:352]
 
 
 def _test_method() -> str:
+    import torch
+
+    from fvsr_bench import registry
+    from fvsr_bench.degrade import degrade_uint8
+    from fvsr_bench.infer import super_resolve
+    from fvsr_bench.spec import DEGRADATIONS
+
     hr = _face()[None].repeat(3, 0)
     lr = degrade_uint8(hr, DEGRADATIONS["bi"])
     sr = super_resolve(registry.load_model("bicubic"), lr)
@@ -46,6 +53,11 @@ def _test_method() -> str:
 
 
 def _test_streaming() -> str:
+    import torch
+
+    from fvsr_bench import registry
+    from fvsr_bench.infer import stream
+
     names = [n for n in registry.methods() if registry.weights_tags(n)] or ["bicubic"]
     name = "fapn" if "fapn" in names else names[0]
     model, spec = registry.load_model(name), registry.load_spec(name)
@@ -58,11 +70,17 @@ def _test_streaming() -> str:
 
 
 def _test_detector() -> str:
+    from fvsr_bench.faces.detector import FaceDetector
+
     faces = FaceDetector(min_size=40).detect([_face()])[0]
     return _expect(len(faces) == 1, f"{len(faces)} face(s), expected 1")
 
 
 def _test_encoder() -> str:
+    import numpy as np
+
+    from fvsr_bench.faces.judge import DlibEncoder
+
     encoder, frames = DlibEncoder(), _face()[None]
     boxes, found = encoder.find(frames, None)
     encoded = encoder.encode(frames, boxes)
@@ -71,6 +89,11 @@ def _test_encoder() -> str:
 
 
 def _test_video() -> str:
+    import av
+    import numpy as np
+
+    from fvsr_bench.data.export import write_lossless_video
+
     frames = np.stack([_face()[:64, t : t + 64] for t in range(3)])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.mp4"
@@ -98,13 +121,12 @@ def self_test() -> Iterator[Check]:
         try:
             value = test()
         except Exception as error:  # the doctor reports whatever is wrong
-            text = " ".join(str(error).split())[:200]
-            value, state = f"{type(error).__name__}: {text}", "failed"
+            value, state = said(error), "failed"
         seconds = time.perf_counter() - start
         yield Check(
             group="self-test",
             name=name,
             state=state,
             value=f"{value} ({seconds:.1f} s)",
-            advice="" if state == "ok" else "pip install --force-reinstall fvsr-bench",
+            advice="" if state == "ok" else REINSTALL,
         )

@@ -130,9 +130,12 @@ def _check_output(source: Path, out: Path, options: Options) -> None:
     is_video = out.suffix.lower() in VIDEO_SUFFIXES
     if options.faces_only and is_video:
         raise UsageError("--faces-only writes PNG files: give a folder as -o, without a suffix")
-    if out.exists() and source.exists() and out.resolve() == source.resolve():
-        raise UsageError("-o is the input itself; choose another name")
-    for path in (out, compare_path(out)) if options.compare else (out,):
+    written = (out, compare_path(out)) if options.compare else (out,)
+    for path in written:
+        if source.resolve().is_relative_to(path.resolve()):  # a folder is replaced as a whole
+            what = "is" if source.resolve() == path.resolve() else "holds"
+            raise UsageError(f"{path} {what} the input itself; choose another -o")
+    for path in written:
         if path.exists() and not options.overwrite:
             raise UsageError(f"{path} exists; choose another -o or add --overwrite")
     if out.exists() and out.is_dir() == is_video:

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, PngImagePlugin
 
 from fvsr_bench.data.video import EXACT
-from fvsr_bench.enhance.source import Info
+from fvsr_bench.enhance.source import RGB, Info
 from fvsr_bench.errors import DataError, UsageError
 
 Codec = Literal["h264", "h265"]
@@ -52,6 +52,8 @@ class VideoSink:
 
     def __init__(self, path: Path, info: Info, *, codec: Codec, crf: int, note: str) -> None:
         self.path, self.info, self.codec, self.crf, self.note = path, info, codec, crf, note
+        self._guess = 1 if info.height >= _HD else 6
+        self._space = self._guess if info.colour[0] == RGB else info.colour[0]  # what we write
         self._temporary = temporary_name(path)
         self._audio = _Audio(info, path)
         self._stack = ExitStack()
@@ -107,26 +109,31 @@ class VideoSink:
         options = {"crf": str(self.crf), "preset": "medium"}
         if self.codec == "h265":
             options["x265-params"] = "log-level=error"
-        stream = self._out.add_stream(encoder, rate=info.rate, options=options)
+        try:
+            stream = self._out.add_stream(encoder, rate=info.rate, options=options)
+        except ValueError as error:
+            raise UsageError(
+                f"{self.path.suffix} cannot hold {self.codec}; choose -o {self.path.stem}.mkv"
+            ) from error
         assert isinstance(stream, av.VideoStream)  # the encoders above make video
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if self.codec == "h265" and self.path.suffix in (".mp4", ".mov"):
             stream.codec_context.codec_tag = "hvc1"  # what Apple's players ask for
         context = stream.codec_context
         context.time_base = info.time_base
-        space, primaries, transfer, span = info.colour
-        if space == _UNSPECIFIED:  # name what players assumed: the larger picture changes the guess
-            space = 1 if info.height >= _HD else 6
-        context.colorspace, context.color_primaries = space, primaries
+        _, primaries, transfer, span = info.colour
+        # name what players assumed of a source without tag: the larger picture changes the guess
+        context.colorspace = self._guess if self._space == _UNSPECIFIED else self._space
+        context.color_primaries = primaries
         context.color_trc, context.color_range = transfer, span
         self._audio.add_streams(self._out)
         return stream
 
     def _picture(self, rgb: np.ndarray, stamp: int) -> av.VideoFrame:
-        space, _, _, span = self.info.colour
+        span = self.info.colour[3]
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
             format="yuv420p",
-            dst_colorspace=Colorspace(_SPACES.get(space, 5)),
+            dst_colorspace=Colorspace(_SPACES.get(self._space, 5)),
             dst_color_range=ColorRange.JPEG if span == 2 else ColorRange.MPEG,
             interpolation=EXACT,
         )

@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from fvsr_bench.data.video import Frame, VideoError, count_frames, read_video
 from fvsr_bench.errors import DataError
 
+RGB = 0  # FFmpeg's number of the colour space
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 
@@ -57,7 +58,7 @@ def _inspect_stream(path: Path, container: av.container.InputContainer) -> Info:
     stream = container.streams.video[0]
     context, pixels = stream.codec_context, stream.format
     colour = (
-        int(context.colorspace),
+        RGB if pixels and pixels.is_rgb else int(context.colorspace),  # many leave it untagged
         int(context.color_primaries),
         int(context.color_trc),
         int(context.color_range),
@@ -127,7 +128,8 @@ def frames_of(info: Info) -> Iterator[Frame]:
             raise DataError(f"{info.path} {error}") from error
         return
     for index, path in enumerate(list_images(info.path)):
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if image is None:
             raise DataError(f"{path} is not a readable image")
         rgb = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

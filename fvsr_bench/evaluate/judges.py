@@ -51,25 +51,25 @@ class LpipsJudge:
     """LPIPS (AlexNet, v0.1) and its temporal difference, from the user's weight files."""
 
     def __init__(self, folder: Path, device: str) -> None:
-        from fvsr_bench.metrics.perceptual import KEY, load_lpips
+        from fvsr_bench.metrics.perceptual import BACKBONE_FILE, KEY, LINEAR_FILE, load_lpips
 
-        self.network, self.device, self.key = load_lpips(folder, device=device), device, KEY
+        self.network, self.device = load_lpips(folder, device=device), device
+        digests = [sha256(folder / name)[:12] for name in (BACKBONE_FILE, LINEAR_FILE)]
+        self.key = "-".join([KEY, *digests])
 
     def prepare(self, clip: Clip) -> torch.Tensor:
         """Bring the ground truth to the device."""
         return _tensor(clip.hr, self.device)
 
     def measure(self, sr: np.ndarray, clip: Clip, prepared: torch.Tensor) -> Measurements:
-        """Measure `lpips` and `tlp100` per frame."""
-        from fvsr_bench.metrics.perceptual import temporal_lpips
+        """Measure `lpips` and `tlp100` per frame; whatever the files, the records call it KEY."""
+        from fvsr_bench.metrics.perceptual import KEY, temporal_lpips
 
         frames = _tensor(sr, self.device)
+        change = temporal_lpips(self.network, frames, prepared)
         return {
-            ("lpips", self.key): self.network(frames, prepared).double().cpu().numpy(),
-            ("tlp100", self.key): temporal_lpips(self.network, frames, prepared)
-            .double()
-            .cpu()
-            .numpy(),
+            ("lpips", KEY): self.network(frames, prepared).double().cpu().numpy(),
+            ("tlp100", KEY): change.double().cpu().numpy(),
         }
 
 

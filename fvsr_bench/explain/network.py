@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fvsr_bench.data.store import Dataset
+from fvsr_bench.errors import UsageError
 from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.infer import to_tensor
 from fvsr_bench.metrics.fidelity import psnr
@@ -52,10 +53,16 @@ def portray(
     """Examine a trained network that can stream. Figures are means over clips, of any length.
 
     One clip is held at a time. Dead channels and the residual are those of the first clip; the
-    gradients those of the first frames of the first clips, as in training.
+    gradients those of the first frames of the first clips, as in training. Raises UsageError for a
+    network that needs the whole clip at once.
     """
     model: Any = load_model(method, tag).to(device).eval()
-    card, ahead = load_card(method, tag), load_spec(method).lookahead or 0
+    card, ahead = load_card(method, tag), load_spec(method).lookahead
+    if ahead not in (0, 1) or not hasattr(model, "step"):
+        raise UsageError(
+            f"method '{method}' needs the whole clip at once, so its memory cannot be taken away "
+            "frame by frame; choose one with look-ahead 0 or 1 (see `fvsr-bench models`)"
+        )
     figures: list[dict[str, float]] = []
     pull = _Pull(model, card.recipe)
     for number, name in enumerate(clips):
@@ -158,7 +165,8 @@ class _Pull:
         if not hasattr(self.model, "forward_train") or not hasattr(self.model, "hr_flows"):
             return
         sr, terms = self.model.forward_train(lr, hr)
-        flow = [terms[x] for x in AUXILIARY if x in terms and x in self.recipe["losses"]]
+        used = self.recipe.get("losses", AUXILIARY)  # a converter does not know the authors' losses
+        flow = [terms[x] for x in AUXILIARY if x in terms and x in used]
         if not flow:
             return
         pulled = _gradients(sum(flow), self.weights, retain_graph=True)

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -55,6 +57,32 @@ def test_a_failing_self_test_is_a_failure(cli: Callable, monkeypatch: pytest.Mon
     tests = [check for check in json.loads(answer.out) if check["group"] == "self-test"]
     assert [check["state"] for check in tests] == ["ok", "failed"]
     assert "no such thing" in tests[1]["value"]
+
+
+BROKEN = {  # module that is missing -> self-tests that do well without it
+    "dlib": {"a method on one clip", "MTCNN finds a face", "video: lossless round trip"},
+    "cv2": {"PSNR of a known error", "streaming = whole clip"},
+    "torch": set(),
+}
+
+
+@pytest.mark.parametrize("module", BROKEN)
+def test_a_missing_package_is_reported_and_the_rest_is_looked_at(module: str) -> None:
+    program = f"import sys; sys.modules['{module}'] = None; from fvsr_bench.cli import run; "
+    program += "sys.exit(run(['doctor', '--json']))"
+    command = [sys.executable, "-c", program]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "check(s) failed" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    checks = json.loads(answer.stdout)
+    assert {check["group"] for check in checks} == {
+        *("versions", "machine", "folders", "features", "self-test")
+    }
+    tests = {c["name"]: c for c in checks if c["group"] == "self-test"}
+    assert BROKEN[module] <= {name for name, check in tests.items() if check["state"] == "ok"}
+    assert module in tests["dlib encodes a face"]["value"]
+    assert tests["dlib encodes a face"]["state"] == "failed"
 
 
 def test_every_command_that_prints_a_table_has_json() -> None:

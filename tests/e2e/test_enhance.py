@@ -192,6 +192,29 @@ def test_colours_and_variable_frame_times_are_kept(tmp_path: Path, span: int) ->
     np.testing.assert_allclose(mean, decoded(source).mean(axis=(0, 1, 2)), atol=1.5)
 
 
+@pytest.mark.parametrize("codec", [("libx264rgb", "rgb24"), ("ffv1", "bgr0")])  # tagged, or not
+@pytest.mark.parametrize(("height", "space"), [(104, 6), (720, 1)])  # BT.601, BT.709
+def test_an_rgb_video_becomes_yuv_that_says_so(
+    tmp_path: Path, codec: tuple[str, str], height: int, space: int
+) -> None:
+    y, x = np.mgrid[:height, :64]
+    frame = np.stack([200 + 0 * x, 40 + x, 60 + 20 * y // height], axis=2).astype(np.uint8)
+    source, tagged = tmp_path / "a.mkv", codec[0] == "libx264rgb"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream(codec[0], rate=25, options={"crf": "1"} if tagged else {})
+        stream.width, stream.height, stream.pix_fmt = 64, height, codec[1]
+        stream.codec_context.colorspace = 0 if tagged else 2
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    run(source, tmp_path / "b.mp4", scale=2)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert int(context.colorspace) == space
+        assert "420p" in context.pix_fmt
+    mean = decoded(tmp_path / "b.mp4").mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(mean, frame.mean(axis=(0, 1)), atol=1.5)
+
+
 def test_odd_size_ten_bits_no_audio(tmp_path: Path) -> None:
     frames = film(3, (127, 101))
     source = write(tmp_path / "a.mkv", frames, pixels="yuv444p10le")
@@ -305,6 +328,8 @@ def test_interrupted_it_leaves_nothing(
 REFUSED = {
     "there": (["-o", "{there}"], "exists"),
     "codec": (["-o", "x.mp4", "--codec", "h266"], "h265"),
+    "webm": (["-o", "{new}.webm"], ".webm cannot hold h264; choose -o new.mkv"),
+    "avi": (["-o", "{new}.avi", "--codec", "h265"], ".avi cannot hold h265; choose -o new.mkv"),
     "suffix": (["-o", "x.mp4", "--faces-only"], "folder"),
     "scale": (["-o", "x.mp4", "--scale", "3"], "expected 4 or 2"),
     "whole clip": (["-o", "x.mp4", "-m", "{method}"], "cannot stream"),
@@ -319,17 +344,42 @@ def test_what_does_not_go_together_is_refused(
     there = tmp_path / "there.mp4"
     there.write_bytes(b"mine")
     words, expected = REFUSED[case]
-    known = {"{there}": str(there), "{method}": str(method_file("whole"))}
-    answer = cli("enhance", video, "-m", "bicubic", *(known.get(word, word) for word in words))
+    known = {"there": there, "method": method_file("whole"), "new": tmp_path / "new"}
+    answer = cli("enhance", video, "-m", "bicubic", *(word.format(**known) for word in words))
     assert answer.code == 2
     assert expected in answer.err
     assert there.read_bytes() == b"mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"there.mp4", "whole.py"}
+
+
+def test_the_input_is_never_overwritten(video: Path, tmp_path: Path, cli: Callable) -> None:
+    film_file = tmp_path / "a-compare.mp4"
+    film_file.write_bytes(video.read_bytes())
+    folder = tmp_path / "faces" / "face-01"  # as --faces-only leaves them
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(film(2)):
+        cv2.imwrite(str(folder / f"{number}.png"), frame[..., ::-1])
+    (tmp_path / "link").symlink_to(folder)
+    for source, out, more in (
+        (film_file, tmp_path / "a.mp4", ["--compare"]),
+        (folder, tmp_path / "faces", ["--faces-only"]),
+        (tmp_path / "link", tmp_path / "faces", []),
+        (film_file, film_file, []),
+    ):
+        answer = cli("enhance", source, "-o", out, "-m", "bicubic", "--overwrite", *more)
+        assert answer.code == 2
+        assert "the input" in answer.err
+        assert "choose another -o" in answer.err
+    assert film_file.read_bytes() == video.read_bytes()
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path, cli: Callable) -> None:
     (tmp_path / "text.mp4").write_text("no video at all")
     (tmp_path / "none").mkdir()
-    for name in ("text.mp4", "none", "absent.mp4"):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    for name in ("text.mp4", "none", "absent.mp4", "images"):
         answer = cli("enhance", tmp_path / name, "-o", tmp_path / "o.mp4", "-m", "bicubic")
         assert answer.code == 1
         assert name in answer.err

@@ -17,6 +17,7 @@ from fvsr_bench.cli.explain import network
 from fvsr_bench.data.store import Dataset, open_dataset
 from fvsr_bench.explain.network import _flow_gain, _stream, portray
 from fvsr_bench.nn import upsample
+from fvsr_bench.registry import load_card, read_weights, save_weights
 from fvsr_bench.spec import Clip
 
 
@@ -83,6 +84,28 @@ def test_the_command_shows_real_networks(cli: Callable, tiny: Path, tmp_path: Pa
     answer = cli("explain", "network", "fapn@b1", "--data", tiny, "--split", "test")
     assert answer.code == 1
     assert "no weights tagged 'b1'" in answer.err
+
+
+def test_converted_weights_are_looked_at_like_our_own(
+    tiny: Path, weights_dir: Path, project_root: Path
+) -> None:
+    own = project_root / "weights" / "frvsr" / "bi.safetensors"
+    card = dataclasses.replace(load_card("frvsr", own), recipe={"name": "the authors'"}, tag="port")
+    save_weights(weights_dir / "frvsr" / "port.safetensors", read_weights(own), card)
+    found = portray("frvsr", "port", open_dataset(tiny), ("clip0",), torch.device("cpu"))
+    assert found.flow_gradient is not None
+    assert found.flow_gradient > 0
+
+
+def test_a_method_that_cannot_stream_is_refused(
+    cli: Callable, tiny: Path, method_file: Callable, weights_dir: Path, save_dummy: Callable
+) -> None:
+    card = dataclasses.replace(load_card("dummy", save_dummy()), method="whole")
+    save_weights(weights_dir / "whole" / "bi.safetensors", {}, card)
+    answer = cli("explain", "network", method_file("whole"), "--data", tiny, "--split", "test")
+    assert answer.code == 2
+    assert "needs the whole clip at once" in answer.err
+    assert "choose one with look-ahead 0 or 1" in answer.err
 
 
 def test_clips_are_looked_at_one_by_one_whatever_their_length(

@@ -138,6 +138,25 @@ def test_all_files_arrive_with_their_tables(server, tmp_path):
     assert (len(again.there), again.got, len(server.log)) == (6, [], before)
 
 
+def test_another_selection_into_the_same_folder_keeps_what_is_known_of_the_first(tmp_path):
+    items = [source(name) for name in ("a.mp4", "b.mp4", "c.mp4")]
+    mirror, out = tmp_path / "mirror", tmp_path / "out"
+    mirror.mkdir()
+    for item in items:
+        (mirror / item.file).write_bytes(content(item.file))
+    fetch(items[:2], out, mirror=mirror)
+    (out / "b.mp4").unlink()  # deleted by the user: its row goes, too
+    fetch(items[2:], out, mirror=mirror)
+    assert load_manifest(str(out / "manifest.csv")) == [items[0], items[2]]
+    rows = list(csv.DictReader((out / "subjects.csv").read_text().splitlines()))
+    assert rows == [{"file": "a.mp4", "subject": "s-a"}, {"file": "c.mp4", "subject": "s-c"}]
+    fetch(items[:1], out, mirror=mirror)
+    assert len(load_manifest(str(out / "manifest.csv"))) == 2
+    (out / "manifest.csv").write_text("no manifest")
+    with pytest.raises(DataError, match=r"manifest\.csv lacks the column"):
+        fetch(items[2:], out, mirror=mirror)
+
+
 def test_a_dropped_connection_is_continued_where_it_broke(server, tmp_path):
     item = source("a.mp4")
     server.serve(item, content("a.mp4"), "drop", "drop", "drop", "good")
@@ -238,8 +257,36 @@ def test_a_connection_that_always_breaks_keeps_its_part(server, tmp_path):
 
 def test_git_lfs_content_is_found_behind_its_pointer(server, tmp_path):
     item = source("a.mp4")
-    server.serve(item, b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 200000\n")
+    server.serve(item, POINTER)
     server.serve(item, content("a.mp4"), "drop", "good", lfs=True)
+    assert fetch([item], tmp_path, base_url=server.url).got == ["a.mp4"]
+    assert (tmp_path / "a.mp4").read_bytes() == content("a.mp4")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 200000\n"
+
+
+def test_a_part_of_git_lfs_content_is_continued_in_another_run(server, tmp_path):
+    item = source("a.mp4")
+    server.serve(item, POINTER)
+    server.serve(item, content("a.mp4"), lfs=True)
+    part = tmp_path / ".partial" / f"{item.sha256}.part"
+    part.parent.mkdir()
+    part.write_bytes(content("a.mp4")[:120_000])
+    seen = []
+    result = fetch([item], tmp_path, base_url=server.url, on_bytes=lambda *n: seen.append(n[0]))
+    assert result.got == ["a.mp4"]
+    assert asked(server, item) == ["bytes=120000-", "bytes=120000-"]  # the pointer, the content
+    assert seen == sorted(seen), "nothing was thrown away"
+    assert seen[-1] == 200_000
+
+
+def test_a_part_that_neither_address_continues_is_thrown_away(server, tmp_path):
+    item = source("a.mp4")
+    server.serve(item, content("a.mp4"), "416", "good")
+    part = tmp_path / ".partial" / f"{item.sha256}.part"
+    part.parent.mkdir()
+    part.write_bytes(b"x" * 120_000)
     assert fetch([item], tmp_path, base_url=server.url).got == ["a.mp4"]
     assert (tmp_path / "a.mp4").read_bytes() == content("a.mp4")
 

@@ -77,6 +77,14 @@ def test_the_command_says_what_it_wrote(
     assert cli("export", "dummy", "-o", tmp_path / "d.onnx").code == 2
 
 
+def test_a_size_that_the_network_cannot_take_is_refused(cli: Callable, tmp_path: Path) -> None:
+    answer = cli("export", "fapn", "--onnx", "-o", tmp_path / "f.onnx", "--size", 41)
+    assert answer.code == 2
+    assert "cannot super-resolve frames of 41x41 px" in answer.err
+    assert "choose another --size" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_method_without_a_step_is_refused(
     cli: Callable, method_file: Callable, tmp_path: Path
 ) -> None:

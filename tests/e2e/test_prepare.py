@@ -318,6 +318,25 @@ def test_videos_of_one_name_get_different_clips(tmp_path):
     assert "c-d" in slugs
 
 
+def test_a_subject_is_given_to_the_videos_that_the_table_names_and_to_no_other(tmp_path):
+    for name in ("001/vid.avi", "002/vid.avi", "c/solo.avi"):  # 300-VW: every file is vid.avi
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    table = tmp_path / "who.csv"
+    table.write_text("file,subject\n001/vid.avi,anna\nsolo.avi,ben\n")
+    sources = list_sources(tmp_path, table, only_listed=False)
+    assert {source.name: source.subject for source in sources} == {
+        "001/vid.avi": "anna",
+        "002/vid.avi": "002",
+        "c/solo.avi": "ben",
+    }
+    listed = list_sources(tmp_path, table, only_listed=True)
+    assert [source.name for source in listed] == ["001/vid.avi", "c/solo.avi"]
+    table.write_text("file,subject\nvideos/001/vid.avi,anna\n")  # a path from elsewhere
+    with pytest.raises(DataError, match=r"names none of the videos.*paths in that folder"):
+        list_sources(tmp_path, table, only_listed=False)
+
+
 def test_breaks_are_marked(videos, tmp_path):
     marked = [(frame.index, frame.breaks) for frame in read_video(videos / "cut.mkv")]
     assert [mark for mark in marked if mark[1]] == [(20, "scene cut")]

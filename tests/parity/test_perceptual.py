@@ -1,6 +1,7 @@
 """LPIPS equals its formula on torchvision's AlexNet; what is missing or undefined is explained."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torchvision
 
 from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.evaluate.judges import LpipsJudge
 from fvsr_bench.metrics.perceptual import (
     BACKBONE_FILE,
     LINEAR_FILE,
@@ -16,6 +18,7 @@ from fvsr_bench.metrics.perceptual import (
     refuse_niqe,
     temporal_lpips,
 )
+from fvsr_bench.spec import Clip
 
 
 def _alexnet() -> torch.nn.Sequential:
@@ -109,6 +112,24 @@ def test_missing_and_foreign_files_are_named(folder: Path, tmp_path: Path) -> No
     torch.save({"lin0.model.1.weight": torch.zeros(1, 64, 1, 1)}, tmp_path / LINEAR_FILE)
     with pytest.raises(WeightsError, match=r"but not these networks: 'lin1\.model\.1\.weight'"):
         load_lpips(tmp_path)
+
+
+def test_other_files_make_another_run_and_the_same_protocol(folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    state = torch.load(other / LINEAR_FILE, weights_only=True)
+    torch.save({key: 2 * value for key, value in state.items()}, other / LINEAR_FILE)
+    judges = [LpipsJudge(where, "cpu") for where in (folder, folder, other)]
+    assert judges[0].key == judges[1].key != judges[2].key
+    sr = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    clip = Clip(
+        **{"id": "a", "subject": "s", "source": "a.mp4", "split": "test", "fps": 25.0},
+        **{"hr": 255 - sr, "lr": sr[:, ::4, ::4], "landmarks": np.zeros((2, 5, 2), np.float32)},
+    )
+    found = [judge.measure(sr, clip, judge.prepare(clip)) for judge in judges]
+    names = {("lpips", "lpips-alex-v0.1"), ("tlp100", "lpips-alex-v0.1")}
+    assert all(set(f) == names for f in found)
+    one, _, two = (f["lpips", "lpips-alex-v0.1"] for f in found)
+    assert two == pytest.approx(2 * one, rel=1e-5)
 
 
 def test_niqe_is_refused_with_the_reason() -> None:

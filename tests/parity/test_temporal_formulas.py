@@ -1,5 +1,7 @@
 """The temporal judges against their definitions, written out anew, and against planted motion."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -87,11 +89,12 @@ def test_pixels_without_a_partner_do_not_count() -> None:
     assert not motion.visible[:, 10:-10, -3:].any()  # came in from the right
     assert motion.visible[:, 20:-20, 20:-20].mean() > 0.9
     sr = hr.copy()
-    sr[:, :, -3:] = np.random.default_rng(0).integers(0, 256, sr[:, :, -3:].shape)
-    # the new pixels of a frame are old ones of no other: noise there is seen in no pair but by the
-    # next frame's warp, which reads 4 px to the right
+    sr[1, 10:-10, -3:] = np.random.default_rng(0).integers(0, 256, sr[1, 10:-10, -3:].shape)
     spoiled, clean = warping_error(sr, motion), warping_error(hr, motion)
-    assert spoiled[1] < clean[1] + 30
+    assert spoiled[1] == pytest.approx(clean[1], rel=1e-9)  # frame 0 has nothing to compare them to
+    assert spoiled[2] > clean[2] + 1  # frame 2 shows them 4 px further to the left
+    everywhere = dataclasses.replace(motion, visible=np.ones_like(motion.visible))
+    assert warping_error(sr, everywhere)[1] > clean[1] + 1
 
 
 def test_temporal_psnr_is_the_psnr_of_differences() -> None:
