@@ -24,7 +24,7 @@ from fvsr_bench.errors import ModelError, UsageError
 from fvsr_bench.files import replacing
 
 OPSET = 20  # the first with 2-D GridSample and antialiased Resize as torch computes them
-INSTALL = "pip install 'fvsr-bench[onnx]'"
+INSTALL = "pip install -e '.[onnx]'"
 
 
 @dataclass(frozen=True, kw_only=True)

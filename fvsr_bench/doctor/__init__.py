@@ -39,7 +39,7 @@ FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "export --onnx",
         ("onnx", "onnxscript", "onnxruntime"),
-        "pip install 'fvsr-bench[onnx]'",
+        "pip install -e '.[onnx]'",
     ),
     ("tests", ("pytest", "hypothesis", "xdist", "beartype"), "pip install 'fvsr-bench[test]'"),
     ("browser tests of the report", ("selenium",), "pip install 'fvsr-bench[test]'"),
