@@ -41,8 +41,8 @@ FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("onnx", "onnxscript", "onnxruntime"),
         "pip install -e '.[onnx]'",
     ),
-    ("tests", ("pytest", "hypothesis", "xdist", "beartype"), "pip install 'fvsr-bench[test]'"),
-    ("browser tests of the report", ("selenium",), "pip install 'fvsr-bench[test]'"),
+    ("tests", ("pytest", "hypothesis", "xdist", "beartype"), "pip install -e '.[test]'"),
+    ("browser tests of the report", ("selenium",), "pip install -e '.[test]'"),
 )
 
 

@@ -39,7 +39,7 @@ def test_what_is_missing_has_the_command_that_brings_it(
     (line,) = [line for line in answer.out.splitlines() if "export --onnx" in line]
     assert "missing" in line
     assert "needs onnxscript" in line
-    assert "pip install 'fvsr-bench[onnx]'" in line
+    assert "pip install -e '.[onnx]'" in line
     assert "\x1b" not in answer.out, "no colours where there is no terminal"
 
 
