@@ -66,13 +66,16 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
     from fvsr_bench.speed import training_gflop
 
     curves = []
-    for run in runs:
-        method, tag = run_name(run)
-        log = read_log(run) if tag in weights_tags(method) else None
-        if log is None or "val_psnr" not in log:
-            say(f"{run} is left out: its training has not finished")
-            continue
-        curves.append(kept_curve(log, f"{method} {tag}", training_gflop(load_card(method, tag))))
+    with progress_bar("counting arithmetic") as tick:
+        for done, run in enumerate(runs):
+            method, tag = run_name(run)
+            tick(f"{method} {tag}", done, len(runs))
+            log = read_log(run) if tag in weights_tags(method) else None
+            if log is None or "val_psnr" not in log:
+                say(f"{run} is left out: its training has not finished")
+                continue
+            gflop = training_gflop(load_card(method, tag))
+            curves.append(kept_curve(log, f"{method} {tag}", gflop))
     if not curves:
         raise DataError(
             f"none of these {len(runs)} trainings has finished, so there is nothing to compare; "
