@@ -13,7 +13,7 @@ from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import clip_values, protocol_key
 from fvsr_bench.report import svg
 from fvsr_bench.report.results import Results
-from fvsr_bench.report.tables import METRICS, Metric, Row, Table
+from fvsr_bench.report.tables import METRICS, Metric, Row, Table, is_whole
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import paired_difference
 
@@ -51,8 +51,14 @@ class Charts:
 
 
 def looks(results: Results) -> dict[str, int]:
-    """Give each run id a look by the rank of its name among the measured runs, not by its score."""
-    runs = sorted(results.complete, key=lambda m: (m.model, m.variant, m.weights, m.run_id))
+    """Give each run id a look by the rank of its name among the measured runs, not by its score.
+
+    Whole methods come first: if there are more runs than looks, not two of them share one.
+    """
+    runs = sorted(
+        results.complete,
+        key=lambda m: (not is_whole(m), m.model, m.variant, m.weights, m.run_id),
+    )
     return {m.run_id: i % svg.LOOKS for i, m in enumerate(runs)}
 
 

@@ -26,7 +26,7 @@ from fvsr_bench.claims.ledger import load_ledger
 from fvsr_bench.cli.report import printed_ablations, printed_names
 from fvsr_bench.errors import DataError, UsageError
 from fvsr_bench.protocols import protocol
-from fvsr_bench.report import html, load_results, pictures, write_report
+from fvsr_bench.report import charts, html, load_results, pictures, svg, write_report
 from fvsr_bench.report.choose import ranking
 from fvsr_bench.strips import (
     GT,
@@ -282,6 +282,16 @@ def test_the_command_knows_the_paper_s_tables_by_method():
     assert names == {"full": "FAPN", "no-nic": "BasicNet v2", "no-fsrc-no-nic": "BasicNet v1"}
     assert printed_names(load_ledger(), "fapn", "Table 4")["full"] == "MSE"
     assert printed_names(load_ledger(), "sofvsr", "Table 3") == {}
+
+
+def test_methods_of_a_table_look_different_however_many_ablations_there_are(
+    grid_folder, monkeypatch
+):
+    results = load_results(grid_folder)
+    monkeypatch.setattr(svg, "LOOKS", 6)  # as many as there are methods, beside two ablations
+    look = charts.looks(results)
+    whole = [look[m.run_id] for m in results.complete if m.variant == "full"]
+    assert sorted(whole) == list(range(6))
 
 
 def _ablate(
