@@ -50,7 +50,9 @@ def find_method(method: Method, results: Results) -> RunManifest | str:
     """Find the run that stands for a column of the paper's tables, or say why there is none."""
     runs = [m for m in results.complete if m.model == method.model and stands_for(m, method)]
     if not runs:
-        if method.trained_with and find_kin(method, results):
+        if method.trained_with and not isinstance(
+            find_method(replace(method, trained_with=()), results), str
+        ):
             return f"only networks trained without {', '.join(method.trained_with)}"
         tried = [m for m in results.manifests if m.model == method.model and m.reason]
         plain = not method.without and not method.loss
@@ -63,12 +65,6 @@ def find_method(method: Method, results: Results) -> RunManifest | str:
         return bool(m.about.mismatch), not fits, m.weights != facts.degradation, m.stem
 
     return min(runs, key=rank)
-
-
-def find_kin(method: Method, results: Results) -> list[RunManifest]:
-    """List the runs that would stand for a method but for the terms of their training."""
-    anyhow = replace(method, trained_with=())
-    return [m for m in results.complete if m.model == method.model and stands_for(m, anyhow)]
 
 
 def stands_for(run: RunManifest, method: Method) -> bool:
