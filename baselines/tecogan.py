@@ -4,8 +4,10 @@ Paper: Chu, Xie, Mayer, Leal-Taixé, Thuerey, "Learning Temporal Coherence via S
 GAN-based Video Generation", ACM ToG 2020. Authors' code: github.com/thunil/TecoGAN (Apache-2.0).
 Licence of this reimplementation: MIT.
 
-Differs from the paper: as `frvsr` does (start, phase of the skip); its authors' conventions come
-back with their weights, through the card.
+Differs from the paper: flow range, zero-initialised heads and centred inputs as in `frvsr`; the
+default recipe trains the generator alone, the recipe `tecogan` adds discriminator, layer features
+and ping-pong, but no VGG loss. Its authors' conventions come back with their weights, through the
+card.
 """
 
 from fvsr_bench.nn import FrameRecurrent

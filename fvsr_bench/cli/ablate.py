@@ -46,7 +46,7 @@ def ablate(
 
         fvsr-bench ablate loss --dataset data/faceclips --train --minutes 60
 
-        fvsr-bench ablate motion --method vespcn
+        fvsr-bench ablate motion --method vespcn --dataset data/faceclips --train
     """
     from fvsr_bench.ablate import expand, explain_missing, missing
     from fvsr_bench.cli.report import write_html

@@ -37,7 +37,7 @@ def compare(
 
       fvsr-bench compare fapn all --metric psnr
 
-      fvsr-bench compare fapn@bi fapn@bi-no-nic --metric psnr --margin 0.1
+      fvsr-bench compare fapn@bi fapn@bi-no-nic --margin 0.1 --results results/faceclips
     """
     from fvsr_bench.cli.output import print_json, say
     from fvsr_bench.compare import compare_runs, find_run, row_of, verdict

@@ -3,7 +3,8 @@
 Paper: Bian, Li, Yu, Liu, Song, Tang, "FAPN: Face Alignment Propagation Network for Face Video
 Super-Resolution". Authors' code: none known. Licence of this reimplementation: MIT.
 
-Differs from the paper (every line is an option of `FAPN`; docs/reproduction.md has the reasons):
+Differs from the paper (the first three are options of `FAPN`; docs/reproduction.md has the
+reasons):
 - `residual="bicubic"`: the text adds the output to nothing; "none" is literal.
 - `zero_init=True`: the output head and the flow heads start at zero; without it the decoder dies.
 - `centre_input=True`: inputs are moved by -0.5.

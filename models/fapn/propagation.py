@@ -16,7 +16,7 @@ State = dict[str, Tensor]
 
 
 class FAPN(nn.Module):
-    """Face alignment propagation network. Every gap that the paper leaves is an option here.
+    """Face alignment propagation network. Most gaps that the paper leaves are options here.
 
     `residual` is what the output is added to ("none" is the paper's text). `nic=False` replaces the
     coupled frames by the three raw LR frames; `fsrc=False` removes the prior branch (what remains
