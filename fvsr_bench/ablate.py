@@ -8,7 +8,7 @@ from typing import Any
 from fvsr_bench.errors import UsageError, WeightsError, unknown
 from fvsr_bench.evaluate.plan import Job
 from fvsr_bench.recipes import choose_recipe, variant
-from fvsr_bench.registry import find_weights, load_card, load_spec, weights_tags
+from fvsr_bench.registry import find_weights, load_card, load_spec, method_name, weights_tags
 from fvsr_bench.train import TrainJob
 
 LOSS_CELLS = ("gan", "vgg", "face")  # beside "full", which is trained with the default losses
@@ -158,8 +158,10 @@ def explain_missing(cells: Sequence[Cell], data: str) -> list[str]:
     return lines
 
 
-def table_name(words: Sequence[str]) -> str:
-    """Name the files of an ablation: the paper's own two are table3 and table4."""
-    if set(words) == {"nic", "fsrc"}:
-        return "table3"
-    return "table4" if "loss" in words else "ablation-" + "-".join(sorted(set(words)))
+def table_name(method: str, words: Sequence[str]) -> str:
+    """Name the files of an ablation: table3 and table4 are the paper's own two, of its method."""
+    papers = {("fsrc", "nic"): "table3", ("loss",): "table4"}
+    parts = tuple(sorted(set(words)))
+    if parts in papers and load_spec(method).printed:
+        return papers[parts]
+    return "-".join(["ablation", method_name(method), *parts])

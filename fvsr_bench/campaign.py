@@ -1,7 +1,7 @@
 """A list of networks to train, in order of value; any number of processes work it off together."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from fvsr_bench.data.store import Dataset, open_dataset
 from fvsr_bench.errors import UsageError, WeightsError
 from fvsr_bench.recipes import choose_recipe, variant
 from fvsr_bench.registry import load_spec, method_name, read_card
@@ -48,7 +49,7 @@ class Campaign:
 def read_campaign(path: Path) -> Campaign:
     """Read a campaign file; raises UsageError that names the wrong key or value."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
         return TypeAdapter(Campaign).validate_python(values)
     except OSError as error:
         raise UsageError(f"cannot read campaign {path}: {error.strerror}.") from error
@@ -60,13 +61,26 @@ def read_campaign(path: Path) -> Campaign:
         raise UsageError(f"{path}, '{where}': {first['msg']}.") from error
 
 
-def make_job(entry: Entry, campaign: Campaign, weights: Path) -> TrainJob:
+def open_datasets(campaign: Campaign) -> dict[str, Dataset]:
+    """Open the datasets of a campaign that are there, by the names that its entries have for them.
+
+    Raises DataError for a damaged one.
+    """
+    folders = dict.fromkeys(entry.data or campaign.data for entry in campaign.train)
+    return {folder: open_dataset(folder) for folder in folders if Path(folder).exists()}
+
+
+def make_job(
+    entry: Entry, campaign: Campaign, weights: Path, dataset: Dataset | None = None
+) -> TrainJob:
     """Turn an entry into a training job; a seed other than 0 is part of the tag.
 
-    `weights` is the folder that the campaign fills, and where an entry's start lies.
+    `weights` is the folder that the campaign fills, and where an entry's start lies. Without its
+    dataset, an entry is thought to have LR frames by bi.
     """
     spec = load_spec(entry.method)
-    tag, options = variant(spec, entry.without, entry.tag)
+    degradation = dataset.degradation.name if dataset else "bi"
+    tag, options = variant(spec, entry.without, entry.tag, degradation)
     steps = entry.steps or campaign.steps
     rate = entry.learning_rate or campaign.learning_rate
     recipe, changes = choose_recipe(spec, entry.recipe, steps, rate)
@@ -89,11 +103,11 @@ def _weights(folder: Path, method: str, tag: str) -> Path:
     return folder / method_name(method) / f"{tag}.safetensors"
 
 
-def is_done(job: TrainJob, weights: Path) -> bool:
+def is_done(job: TrainJob, weights: Path, dataset: Dataset | None = None) -> bool:
     """Say whether weights trained for at least the job's steps lie in the folder.
 
-    Raises UsageError if those that lie there were trained otherwise: the list would replace them,
-    or take them for its own.
+    `dataset`: what they are to be trained on, where that is known. Raises UsageError if those that
+    lie there were trained otherwise: the list would replace them, or take them for its own.
     """
     path = _weights(weights, job.method, job.tag)
     if not path.is_file():
@@ -102,7 +116,10 @@ def is_done(job: TrainJob, weights: Path) -> bool:
         card = read_card(path)
     except WeightsError:
         return False
-    if other := difference(card, job):
+    other = difference(card, job)
+    if dataset and card.data != dataset.title:
+        other = f"data: {card.data}, not {dataset.title}"
+    if other:
         raise UsageError(
             f"{path} holds a network that was trained otherwise than this list says ({other}); "
             "choose another --out."
@@ -110,10 +127,17 @@ def is_done(job: TrainJob, weights: Path) -> bool:
     return int(card.recipe.get("steps", 0)) >= job.recipe.steps
 
 
-def missing(campaign: Campaign, weights: Path) -> list[tuple[Entry, TrainJob]]:
-    """List what is still to be trained, in the order of the file."""
-    jobs = [(entry, make_job(entry, campaign, weights)) for entry in campaign.train]
-    return [(entry, job) for entry, job in jobs if not is_done(job, weights)]
+def missing(
+    campaign: Campaign, weights: Path, datasets: Mapping[str, Dataset]
+) -> list[tuple[Entry, TrainJob]]:
+    """List what is still to be trained, in the order of the file; `datasets`: those there are."""
+    lacking = []
+    for entry in campaign.train:
+        dataset = datasets.get(entry.data or campaign.data)
+        job = make_job(entry, campaign, weights, dataset)
+        if not is_done(job, weights, dataset):
+            lacking.append((entry, job))
+    return lacking
 
 
 def claim(
@@ -142,16 +166,19 @@ def claim(
             lock.release()
 
 
-def summary(campaign: Campaign, weights: Path) -> list[dict[str, Any]]:
+def summary(
+    campaign: Campaign, weights: Path, datasets: Mapping[str, Dataset]
+) -> list[dict[str, Any]]:
     """Return one row per network: what it is and whether its weights are there.
 
     "other" are weights of that name which were trained otherwise than the list says.
     """
     rows = []
     for entry in campaign.train:
-        job = make_job(entry, campaign, weights)
+        dataset = datasets.get(entry.data or campaign.data)
+        job = make_job(entry, campaign, weights, dataset)
         try:
-            state = "done" if is_done(job, weights) else "missing"
+            state = "done" if is_done(job, weights, dataset) else "missing"
         except UsageError:
             state = "other"
         rows.append(

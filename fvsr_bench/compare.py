@@ -5,7 +5,6 @@ its 95 % bootstrap interval (whole subjects resampled) excludes zero and Wilcoxo
 test, corrected by Holm over everything asked in one call, stays below 5 %. Both must agree.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -205,11 +204,6 @@ def claimed_margin(a: RunManifest, b: RunManifest, metric: Metric) -> Margin:
             where = f"{printed[0]['where']}, against {b.about.title}"
             return Margin(value=round(value, metric.digits), where=where)
     return HEADLINE[metric.name]
-
-
-def all_pairs(runs: Sequence[RunManifest]) -> list[tuple[RunManifest, RunManifest]]:
-    """Pair every run with every later one."""
-    return list(itertools.combinations(runs, 2))
 
 
 def verdict(c: Comparison) -> str:

@@ -204,7 +204,7 @@ def read_card(path: Path) -> ModelCard:
     beside = path.with_suffix(".json")
     try:
         if beside.is_file():
-            values = json.loads(beside.read_text())
+            values = json.loads(beside.read_text(encoding="utf-8"))
         else:
             with safe_open(str(path), framework="pt") as file:
                 values = json.loads((file.metadata() or {}).get("card", "null"))

@@ -69,13 +69,13 @@ class Run:
     def cut_log(self, step: int) -> None:
         """Drop log lines after `step`, which a killed run wrote but did not keep."""
         if self.log.exists():
-            rows = [r for r in self.log.read_text().splitlines() if r.endswith("}")]
+            rows = [r for r in self.log.read_text(encoding="utf-8").splitlines() if r.endswith("}")]
             kept = [row for row in rows if json.loads(row)["step"] <= step]
             write_atomic(self.log, "".join(f"{row}\n" for row in kept))
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one line to the log."""
-        with writing(self.log), self.log.open("a") as file:
+        with writing(self.log), self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.board is not None:
             for name, value in row.items():

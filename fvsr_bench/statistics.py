@@ -1,12 +1,13 @@
 """What a mean over clips is worth: bootstrap intervals, paired tests, effects, sample sizes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 RESAMPLES = 10_000
+BLOCK = 1_000  # of them at once: memory does not grow with all times the number of clips
 SEED = 20220521  # any fixed number: the same records always give the same interval
 
 
@@ -30,17 +31,18 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
 
-def resample_counts(clusters: Sequence[str], *, seed: int = SEED) -> np.ndarray:
-    """Draw how often each clip occurs in each resample: int [RESAMPLES, clips].
+def resample_counts(clusters: Sequence[str], *, seed: int = SEED) -> Iterator[np.ndarray]:
+    """Draw how often each clip occurs in each of RESAMPLES resamples: blocks [BLOCK, clips].
 
     Whole clusters are drawn with replacement (a cluster is a subject; every clip its own cluster
     gives the ordinary bootstrap), because clips of one face are not independent.
     """
     names, member = np.unique(np.asarray(clusters), return_inverse=True)
-    draws = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
-    drawn = np.zeros((RESAMPLES, len(names)), dtype=np.int64)
-    np.add.at(drawn, (np.arange(RESAMPLES)[:, None], draws), 1)
-    return drawn[:, member]
+    rng, count = np.random.default_rng(seed), len(names)
+    for _ in range(RESAMPLES // BLOCK):
+        draws = rng.integers(0, count, (BLOCK, count)) + count * np.arange(BLOCK)[:, None]
+        drawn = np.bincount(draws.ravel(), minlength=BLOCK * count).reshape(BLOCK, count)
+        yield drawn[:, member].astype(np.float64)  # products of floats are fast
 
 
 def bootstrap_mean(
@@ -75,11 +77,11 @@ def bootstrap_ratio(
         return Estimate(mean=np.nan, low=np.nan, high=np.nan, clips=0)
     names = [str(i) for i in range(len(top))] if clusters is None else list(clusters)
     names = [name for name, kept in zip(names, keep, strict=True) if kept]
-    counts = resample_counts(names, seed=seed).astype(np.float64)  # products of floats are fast
-    ratios = (counts @ top[keep]) / (counts @ bottom[keep])
+    top, bottom = top[keep], bottom[keep]
+    ratios = np.concatenate([(n @ top) / (n @ bottom) for n in resample_counts(names, seed=seed)])
     tail = 50 * (1 - level)
     low, high = np.percentile(ratios, [tail, 100 - tail])
-    mean = top[keep].mean() / bottom[keep].mean()
+    mean = top.mean() / bottom.mean()
     return Estimate(mean=float(mean), low=float(low), high=float(high), clips=clips)
 
 

@@ -82,7 +82,8 @@ class TrainJob:
 def difference(card: ModelCard, job: TrainJob) -> str:
     """Say in what the training of a network differs from a job, but for its length; "" = nothing.
 
-    Only what the card tells is compared, so that cards of older versions are understood.
+    Only what the card tells is compared, so that cards of older versions are understood. Weights to
+    start from that are not there (any more) are not compared.
     """
     spec = load_spec(job.method)
     options = {**spec.options, **job.options}
@@ -91,6 +92,11 @@ def difference(card: ModelCard, job: TrainJob) -> str:
     for key in have.keys() & wanted.keys() - {"name", "steps"}:
         if have[key] != wanted[key]:
             return f"{key}: {have[key]}, not {wanted[key]}"
+    if job.start is None and "start" in card.made_from:
+        return "start: other weights, not none"
+    start = sha256(job.start) if job.start and job.start.is_file() else ""
+    if start and card.made_from.get("start") != start:
+        return f"start: not {job.start} as it is now"
     return ""
 
 
@@ -423,7 +429,7 @@ def export(
         licence="research use: some of the training videos allow no other"
         if dataset.meta.kind == "faces"
         else spec.licence,
-        data=f"{dataset.name} {dataset.id}",
+        data=dataset.title,
         recipe=asdict(job.recipe),
         steps=progress.best_step,
         seed=job.seed,

@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # The modules that compute on tensors. Shapes in their signatures are checked under pytest only.
@@ -27,11 +28,21 @@ SHAPE_CHECKED = [
 ]
 install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 
+settings.register_profile("fvsr", deadline=None)  # a busy machine is no failure
+settings.load_profile("fvsr")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Point the cache at a folder of this session: no test reads or fills the user's own."""
+    """Make the session the same everywhere: a cache of its own, nobody's settings, the CPU.
+
+    Tests marked `gpu` are those of `pytest -m gpu`.
+    """
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "FVSR_BENCH_DEBUG", "FVSR_BENCH_WEIGHTS"):
+        os.environ.pop(name, None)
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # floats of a GPU round to other 8-bit values
     if not hasattr(config, "workerinput"):  # xdist's workers inherit the environment
         keep = os.environ.get("FVSR_BENCH_TEST_CACHE")  # a folder to keep, for quick single tests
         config.stash[_CACHE] = cache = tempfile.TemporaryDirectory(prefix="fvsr-bench-tests-")

@@ -82,7 +82,8 @@ def stands_for(run: RunManifest, method: Method) -> bool:
     if "bf16" in words:
         return False
     if method.without:
-        return words & {"nic", "fsrc"} == set(method.without)
+        name = "-".join(f"no-{part}" for part in sorted(method.without))
+        return run.variant == name or (run.variant, run.weights.partition("-")[2]) == ("full", name)
     if method.loss and run.variant.startswith("loss-"):
         return run.variant.removeprefix("loss-") == method.loss.removeprefix("mse+")
     if run.variant != "full" or "no" in words:
@@ -151,13 +152,18 @@ def _items(claim: Claim, source: Source, found: dict[str, RunManifest]) -> tuple
     items = []
     for a, b in pairs:
         better, worse = (table[found[name].run_id].to_numpy(np.float64) for name in (a, b))
-        d = worse - better if metric in LOWER_IS_BETTER else better - worse
+        d = _sign(metric) * (better - worse)
         if relative:
             e, strict = (bootstrap_ratio(100 * d, worse, clusters, level=x) for x in (0.95, level))
         else:
             e, strict = (bootstrap_mean(d, clusters, level=x) for x in (0.95, level))
         items.append(Item(label=f"{titles[a]} over {titles[b]}", estimate=e, strict=strict))
     return tuple(items)
+
+
+def _sign(metric: str) -> int:
+    """Return what turns differences of a metric round, so that more is better."""
+    return -1 if metric in LOWER_IS_BETTER else 1
 
 
 def _pairs(claim: Claim) -> list[tuple[str, str]]:
@@ -193,7 +199,7 @@ def _per_frame(
     level = 1 - 0.05 / max(1, len(pairs) * measured.first)
     items = []
     for a, b in pairs:
-        d = tables[a] - tables[b]
+        d = _sign(metric) * (tables[a] - tables[b])
         clusters = source.results.clusters(list(d.index))
         for frame in range(measured.first):
             if frame not in d.columns:
@@ -215,7 +221,7 @@ def _rise(
     early, late = (
         wide.loc[:, keep] for keep in (columns < measured.early, columns >= measured.late)
     )
-    d = (late.mean(axis=1) - early.mean(axis=1)).to_numpy(np.float64)
+    d = _sign(metric) * (late.mean(axis=1) - early.mean(axis=1)).to_numpy(np.float64)
     e = bootstrap_mean(d, source.results.clusters(list(wide.index)))
     label = f"frames from {measured.late + 1} on over the first {measured.early}"
     return (Item(label=label, estimate=e, strict=e),)

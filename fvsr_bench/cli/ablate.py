@@ -54,6 +54,7 @@ def ablate(
     from fvsr_bench.errors import DataError, FvsrError, WeightsError
     from fvsr_bench.evaluate import evaluate
     from fvsr_bench.protocols import protocol as find_protocol
+    from fvsr_bench.report import write_report
 
     chosen, cells = find_protocol(protocol), expand(method, parts)
     lacking = missing(cells)
@@ -63,10 +64,10 @@ def ablate(
             try:
                 _train(cell, dataset, device, minutes, steps, encoder, vgg)
             except FvsrError as error:  # the others do not wait for this one
-                say(f"{method}/{cell.tag} was not trained: {error}")
+                typer.echo(f"{method}/{cell.tag} was not trained: {error}", err=True)
         lacking = missing(cells)
     for line in explain_missing(lacking, dataset):
-        say(line)
+        typer.echo(line, err=as_json)
     there = [cell for cell in cells if cell not in lacking]
     if len(there) < 2:
         raise WeightsError(
@@ -81,6 +82,9 @@ def ablate(
     if len(there) - len(reasons) < 2:
         raise DataError(f"nothing to compare: {next(iter(reasons.values()))}")
     reasons |= {cell.variant: "no weights" for cell in lacking}
+    for name in outcome.replaced:
+        typer.echo(f"replaced the older run {name}", err=True)
+    write_report(folder, chosen)
     _render(folder, method, parts, cells, reasons, chosen, as_json)
     write_html(folder, chosen)
 
@@ -154,7 +158,7 @@ def _render(
     model = method_name(method)
     mine = {(m.variant, m.weights): m for m in results.complete if m.model == model}
     runs = {c.variant: mine[c.variant, c.tag] for c in cells if (c.variant, c.tag) in mine}
-    name = table_name(parts)
+    name = table_name(method, parts)
     title = {"table3": "Table 3", "table4": "Table 4"}.get(name, "Ablation")
     caption = f"{title}. {spec.title} and its variants"
     found = ablation_cells(results, protocol, runs, spec.printed.get(title, {}))

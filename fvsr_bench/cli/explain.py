@@ -52,10 +52,11 @@ def phase(
     from fvsr_bench.cli.output import print_json, progress_bar, say
     from fvsr_bench.data.store import open_dataset
     from fvsr_bench.explain.finding import level_rows
-    from fvsr_bench.explain.phase import make_twin, plan_phase, run_phase, twin_folder
+    from fvsr_bench.explain.phase import check_out, make_twin, plan_phase, run_phase, twin_folder
     from fvsr_bench.explain.text import markdown, sentence
     from fvsr_bench.infer import choose_device
 
+    check_out(out, blurred)
     dataset = open_dataset(data)
     folder = twin_folder(dataset, blurred, twin)
     other = None
@@ -115,19 +116,20 @@ def network(
     from fvsr_bench.cli.data_sources import open_data
     from fvsr_bench.cli.output import print_json, progress_bar, say
     from fvsr_bench.evaluate.plan import choose_clips
-    from fvsr_bench.explain.network import portrait_markdown, portrait_rows, portray
+    from fvsr_bench.explain.network import portrait_markdown, portrait_rows, portray, streaming
     from fvsr_bench.files import write_atomic
     from fvsr_bench.infer import choose_device
     from fvsr_bench.report.text import csv_text
 
     dataset = open_data(data)
     clips = choose_clips(dataset, split, limit)
-    portraits = []
+    kind, portraits = dataset.degradation.name, []
+    asked = [(word, *word.partition("@")[::2]) for word in networks]
+    for _, method, tag in asked:  # before the first of them takes its minutes
+        streaming(method, tag or kind)
     with progress_bar("examining") as tick:
-        for i, words in enumerate(networks):
+        for i, (words, method, tag) in enumerate(asked):
             tick(words, i, len(networks))
-            method, _, tag = words.partition("@")
-            kind = dataset.degradation.name
             portraits.append(portray(method, tag or kind, dataset, clips, choose_device(device)))
         tick("done", len(networks), len(networks))
     note = f"dataset {dataset.name}; {split} split, {len(clips)} clips"

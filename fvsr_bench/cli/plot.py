@@ -60,29 +60,33 @@ def plot_training(
 def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
     import pandas as pd
 
-    from fvsr_bench.errors import DataError
+    from fvsr_bench.errors import DataError, UsageError
     from fvsr_bench.registry import load_card, weights_tags
     from fvsr_bench.report.training import kept_curve, read_log, run_name
     from fvsr_bench.speed import training_gflop
 
-    curves = []
+    curves: dict[str, pd.DataFrame] = {}
     with progress_bar("counting arithmetic") as tick:
         for done, run in enumerate(runs):
             method, tag = run_name(run)
-            tick(f"{method} {tag}", done, len(runs))
+            name = f"{method} {tag}"
+            tick(name, done, len(runs))
             log = read_log(run) if tag in weights_tags(method) else None
-            if log is None or "val_psnr" not in log:
-                say(f"{run} is left out: its training has not finished")
+            card = None if log is None else load_card(method, tag)
+            steps = card.recipe.get("steps") if card else None
+            if log is None or card is None or "val_psnr" not in log or log.index.max() != steps:
+                say(f"{run} is left out: it is not the finished training of {method}/{tag}")
                 continue
-            gflop = training_gflop(load_card(method, tag))
-            curves.append(kept_curve(log, f"{method} {tag}", gflop))
+            if name in curves:
+                raise UsageError(f"two of these runs are of {name}: leave one out")
+            curves[name] = kept_curve(log, name, training_gflop(card))
     if not curves:
         raise DataError(
             f"none of these {len(runs)} trainings has finished, so there is nothing to compare; "
             "the command `fvsr-bench train …` that began one continues it, and `fvsr-bench plot "
             "training RUN` draws a single one as far as it is."
         )
-    return pd.concat(curves, ignore_index=True)
+    return pd.concat(curves.values(), ignore_index=True)
 
 
 def _write_curves(curves: "pd.DataFrame", folder: Path) -> None:

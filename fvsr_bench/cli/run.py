@@ -158,7 +158,8 @@ def finish_run(
         for m in outcome.manifests:
             if m.run_id not in shown_ids:
                 say(f"{m.about.title}: {m.reason} (the table keeps its older numbers)")
-        if outcome.ran == 0 and results.complete:
+        came = {m.status for m in outcome.manifests}
+        if outcome.ran == 0 and "complete" in came and not came & {"failed", "unavailable"}:
             say("nothing to do: every record was there already")
         print_paths(out, paths)
     mine = outcome.manifests

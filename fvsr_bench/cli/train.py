@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fvsr_bench.train import TrainJob
 
 
@@ -105,9 +107,10 @@ def train(
         notes=notes,
         start=start,
     )
-    _check_target(job, f"{dataset.name} {dataset.id}", out, force)
     fabric = launch(device, devices, nodes)
     judges = load_judges(chosen, encoder=encoder, vgg=vgg, device=fabric.device)
+    if not force:
+        _check_target(job, dataset.title, judges.files, out)
     events = loop(
         job,
         dataset,
@@ -122,20 +125,23 @@ def train(
     show_training(events, f"{spec.title} ({job.tag})", quiet=not fabric.is_global_zero)
 
 
-def _check_target(job: "TrainJob", data: str, out: Path, force: bool) -> None:
+def _check_target(job: "TrainJob", data: str, files: "Mapping[str, str]", out: Path) -> None:
     """Refuse, before hours of work, to replace another network's weights at its end."""
     from fvsr_bench.errors import UsageError, WeightsError
     from fvsr_bench.registry import method_name, read_card
     from fvsr_bench.train import difference
 
     path = out / method_name(job.method) / f"{job.tag}.safetensors"
-    if force or not path.exists():
+    if not path.exists():
         return
     try:
         card = read_card(path)
         other = difference(card, job)
         if card.data != data:
             other = f"data: {card.data}, not {data}"
+        for name, content in files.items():
+            if card.made_from.get(name, content) != content:
+                other = f"{name}: another file"
         if card.recipe.get("steps") != job.recipe.steps:
             other = f"steps: {card.recipe.get('steps')}, not {job.recipe.steps}"
     except WeightsError as error:
@@ -170,7 +176,9 @@ def campaign(
 
         fvsr-bench campaign campaigns/faceclips.toml --list
     """
-    from fvsr_bench.campaign import claim, missing, read_campaign, summary
+    import dataclasses
+
+    from fvsr_bench.campaign import claim, missing, open_datasets, read_campaign, summary
     from fvsr_bench.cli.progress import show_training
     from fvsr_bench.data.store import open_dataset
     from fvsr_bench.errors import FvsrError
@@ -180,17 +188,19 @@ def campaign(
     from fvsr_bench.train import train as loop
 
     plan = read_campaign(file)
+    plan = dataclasses.replace(plan, data=data or plan.data)
+    datasets = open_datasets(plan)
     if show:
-        for row in summary(plan, out):
+        for row in summary(plan, out, datasets):
             name = f"{row['method']}/{row['tag']}"
             typer.echo(f"{row['weights']:8} {name} ({row['steps']} steps, seed {row['seed']})")
         return
     fabric, failed = launch(device), False
-    for entry, job in claim(missing(plan, out), runs, out):
+    for entry, job in claim(missing(plan, out, datasets), runs, out):
         try:
             events = loop(
                 job,
-                open_dataset(entry.data or data or plan.data),
+                open_dataset(entry.data or plan.data),
                 out=out,
                 runs=runs,
                 fabric=fabric,
@@ -201,7 +211,7 @@ def campaign(
         except FvsrError as error:  # the others do not wait for this one
             failed = True
             typer.echo(f"{job.method}/{job.tag} was not trained: {error}", err=True)
-    left = len(missing(plan, out))
+    left = len(missing(plan, out, datasets))
     networks = "network is" if left == 1 else "networks are"
     typer.echo(f"{left} {networks} still missing" if left else "nothing is missing")
     if failed:

@@ -75,7 +75,6 @@ def read_files(files: Sequence[Path]) -> Checkpoint:
         path=parts[0].path,
         format=parts[0].format,
         tensors=tensors,
-        skipped=tuple(name for part in parts for name in part.skipped),
         notes=tuple(note for part in parts for note in part.notes),
         sha256=" + ".join(part.sha256 for part in parts),
     )

@@ -36,7 +36,6 @@ class Checkpoint:
     path: Path
     format: str
     tensors: Mapping[str, Tensor]
-    skipped: tuple[str, ...]  # entries that are no weights, e.g. optimiser, step counters
     notes: tuple[str, ...]  # e.g. "unwrapped params_ema", "prefix module. removed"
     sha256: str  # of the file; of the index for a TensorFlow checkpoint
 
@@ -48,12 +47,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     prefix = bundle_prefix(path)
     if prefix is not None:
-        arrays, others = read_bundle(prefix)
+        arrays, _ = read_bundle(prefix)
         return Checkpoint(
             path=prefix,
             format="TensorFlow V2 checkpoint",
             tensors={name: torch.from_numpy(array) for name, array in arrays.items()},
-            skipped=tuple(others),
             notes=(),
             sha256=sha256(prefix.with_name(prefix.name + ".index")),
         )
@@ -61,12 +59,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(f"{path}: no such file; expected {READS}.")
     kind = _kind(path)
     content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind)
-    tensors, skipped, notes = _unwrap(content, path)
+    tensors, notes = _unwrap(content, path)
     return Checkpoint(
         path=path,
         format=kind,
         tensors=tensors,
-        skipped=tuple(skipped),
         notes=tuple(notes),
         sha256=sha256(path),
     )
@@ -137,14 +134,13 @@ def _check_zip(path: Path) -> None:
         raise WeightsError(f"{path} unpacks to {unpacked} bytes, which no torch file does.")
 
 
-def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str], list[str]]:
+def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Take the table of weights out of whatever a trainer put around it."""
-    notes, skipped = [], []
+    notes: list[str] = []
     while isinstance(content, Mapping):
         wrapper = next((w for w in WRAPPERS if isinstance(content.get(w), Mapping)), None)
         if wrapper is None:
             break
-        skipped += [str(key) for key in content if key != wrapper]
         notes.append(f"weights taken from '{wrapper}'")
         content = content[wrapper]
     if not isinstance(content, Mapping):
@@ -159,8 +155,8 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str], lis
     tensors = {str(key): value.detach() for key, value in content.items()}
     _check_storage(tensors, path)
     for prefix in PREFIXES:
-        tensors = _strip(tensors, prefix, skipped, notes)
-    return tensors, skipped, notes
+        tensors = _strip(tensors, prefix, notes)
+    return tensors, notes
 
 
 def _plain(value: Any) -> bool:
@@ -176,14 +172,11 @@ def _check_storage(tensors: Mapping[str, Tensor], path: Path) -> None:
         )
 
 
-def _strip(
-    tensors: dict[str, Tensor], prefix: str, skipped: list[str], notes: list[str]
-) -> dict[str, Tensor]:
+def _strip(tensors: dict[str, Tensor], prefix: str, notes: list[str]) -> dict[str, Tensor]:
     """Remove the prefix of a wrapping module, if all weights have it (see BESIDE)."""
     inside = {key: value for key, value in tensors.items() if key.startswith(prefix)}
     beside = [key for key in tensors if key not in inside]
     if not inside or not all(key.startswith(BESIDE) for key in beside):
         return tensors
-    skipped += beside
     notes.append(f"prefix '{prefix}' removed")
     return {key.removeprefix(prefix): value for key, value in inside.items()}

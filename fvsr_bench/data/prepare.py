@@ -101,7 +101,8 @@ def prepare(
     )
     writer = DatasetWriter(out, meta)
     _scan_all(sources, state, writer, options, progress, jobs)
-    skipped = [row for s in sources for row in json.loads((state / f"{s.slug}.json").read_text())]
+    found = [(state / f"{s.slug}.json").read_text(encoding="utf-8") for s in sources]
+    skipped = [row for text in found for row in json.loads(text)]
     rows = writer.rows()
     if not rows:
         raise DataError(_nothing(sources, skipped, out))

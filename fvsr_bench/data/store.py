@@ -86,6 +86,11 @@ class Dataset:
         return self.meta.name
 
     @property
+    def title(self) -> str:
+        """Name it as cards do: name and id."""
+        return f"{self.name} {self.id}"
+
+    @property
     def degradation(self) -> Degradation:
         return self.meta.degradation
 
@@ -186,7 +191,7 @@ def dataset_id(
 
 def _read_meta(path: Path) -> tuple[str, DatasetMeta]:
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored.get("format")
         if version != FORMAT:
             raise DataError(
@@ -222,7 +227,7 @@ def claim(root: Path, maker: str, settings: Mapping[str, Any]) -> Path:
         raise DataError(
             f"{root} is not empty and holds no dataset. Choose a new or an empty folder for --out."
         )
-    if note.exists() and note.read_text() != mark:
+    if note.exists() and note.read_text(encoding="utf-8") != mark:
         raise DataError(
             f"{root} holds a half-made dataset of another source or other options. "
             "Choose another --out, or delete that folder."
@@ -275,7 +280,7 @@ class DatasetWriter:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of all clips written so far, ordered by source and first frame."""
-        rows = [json.loads(path.read_text()) for path in self._rows.glob("*.json")]
+        rows = [json.loads(path.read_text(encoding="utf-8")) for path in self._rows.glob("*.json")]
         return sorted(rows, key=lambda row: (row["source"], row["first_frame"], row["clip"]))
 
     def finish(

@@ -98,8 +98,9 @@ def read_video(path: Path, *, exact: bool = False) -> Iterator[Frame]:
     with container:
         if not container.streams.video:
             raise VideoError("has no video stream")
-        container.streams.video[0].thread_type = "AUTO"
-        breaks = _Breaks()
+        # With threads for frames, an error in the last packets would lose all that are on the way.
+        container.streams.video[0].thread_type = "SLICE"
+        breaks = Breaks()
         for index, (frame, damaged) in enumerate(_decode(container)):
             rgb = _upright(frame, exact)
             reason = breaks.before(rgb, frame.time, damaged)
@@ -108,7 +109,7 @@ def read_video(path: Path, *, exact: bool = False) -> Iterator[Frame]:
 
 def _decode(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFrame, bool]]:
     """Yield (frame, whether something before it could not be decoded)."""
-    damaged = False
+    lost: list[int] = []  # times, in ticks, of what could not be decoded
     packets = container.demux(video=0)
     while True:
         try:
@@ -120,11 +121,13 @@ def _decode(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFr
         try:
             frames = packet.decode()
         except FFmpegError:
-            damaged = True
+            lost.append(-1 if packet.pts is None else packet.pts)
             continue
-        for frame in frames:
-            yield frame, damaged or bool(frame.is_corrupt)
-            damaged = False
+        for frame in frames:  # in the order of showing, packets in that of decoding
+            at = frame.pts
+            later = [t for t in lost if at is not None and t > at]
+            yield frame, len(later) < len(lost) or bool(frame.is_corrupt)
+            lost = later
 
 
 def _upright(frame: av.VideoFrame, exact: bool) -> np.ndarray:
@@ -140,7 +143,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-class _Breaks:
+class Breaks:
     """Notices where footage stops being continuous, from one frame to the next."""
 
     def __init__(self) -> None:
@@ -149,7 +152,8 @@ class _Breaks:
         self._time: float | None = None
         self._usual: list[float] = []  # differences between recent neighbours, grey levels
 
-    def before(self, rgb: np.ndarray, time: float | None, damaged: bool) -> str | None:
+    def before(self, rgb: np.ndarray, time: float | None, damaged: bool = False) -> str | None:
+        """Return why a frame does not continue the one before; None if it does."""
         thumb = cv2.resize(rgb, _THUMB, interpolation=cv2.INTER_AREA).astype(np.float32)
         last, shape, then = self._thumb, self._shape, self._time
         self._thumb, self._shape, self._time = thumb, rgb.shape, time

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal
 
 import av
 import numpy as np
@@ -27,19 +27,6 @@ _ENCODERS = {"h264": "libx264", "h265": "libx265"}
 _SPACES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # FFmpeg's number -> swscale's
 _UNSPECIFIED = 2
 _HD = 720  # px of height: players take untagged video from here on for BT.709, below for BT.601
-
-
-class Sink(Protocol):
-    """Takes frames in order; what it wrote appears when the block ends well, else nothing."""
-
-    def __enter__(self) -> "Sink": ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType
-    ) -> None: ...
-
-    def write(self, rgb: np.ndarray, index: int, time: float | None) -> None:
-        """Write uint8 RGB [H, W, 3] as frame `index` (of the source) at `time` s."""
 
 
 def temporary_name(path: Path) -> Path:

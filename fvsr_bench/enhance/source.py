@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 
-from fvsr_bench.data.video import Frame, VideoError, count_frames, read_video
+from fvsr_bench.data.video import Breaks, Frame, VideoError, count_frames, read_video
 from fvsr_bench.errors import DataError
 
 RGB = 0  # FFmpeg's number of the colour space
@@ -127,10 +127,12 @@ def frames_of(info: Info) -> Iterator[Frame]:
         except VideoError as error:
             raise DataError(f"{info.path} {error}") from error
         return
+    breaks = Breaks()
     for index, path in enumerate(list_images(info.path)):
         data = np.fromfile(path, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if image is None:
             raise DataError(f"{path} is not a readable image")
         rgb = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        yield Frame(index=index, time=float(index / info.rate), rgb=rgb)
+        reason = breaks.before(rgb, None)  # images have no clock, and so no pauses
+        yield Frame(index=index, time=float(index / info.rate), rgb=rgb, breaks=reason)

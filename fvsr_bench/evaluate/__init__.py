@@ -17,9 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fvsr_bench import registry
 from fvsr_bench.errors import FvsrError, ModelError, UsageError
-from fvsr_bench.evaluate.measure import Truth, run_clip
+from fvsr_bench.evaluate.measure import Truth, load_network, run_clip
 from fvsr_bench.evaluate.plan import Job, Setting, covers, fitting, plan
 from fvsr_bench.faces.judge import face_distance
 from fvsr_bench.manifest import (
@@ -166,13 +165,12 @@ def _finished(row: _Row, folder: Folder) -> bool:
 def _load(row: _Row, setting: Setting) -> None:
     job = fitting(row.job, setting.dataset)
     try:
-        model = registry.load_model(job.method, job.weights, device=setting.device)
+        model = load_network(job.method, job.weights, setting.device)
     except FvsrError as error:
         return _fail(row, str(error))
     count = sum(p.numel() for p in model.parameters())
     about = dataclasses.replace(row.manifest.about, parameters=count)
     row.manifest = dataclasses.replace(row.manifest, about=about)
-    model = model.eval().to(memory_format=torch.channels_last)  # a sixth faster on a CPU
     row.produce = functools.partial(
         run_clip, model, device=setting.device, precision=setting.precision
     )

@@ -13,7 +13,7 @@ from fvsr_bench.data.rights import Rights, rights
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError
 from fvsr_bench.evaluate import Produce, Progress
-from fvsr_bench.evaluate.measure import run_clip
+from fvsr_bench.evaluate.measure import load_network, run_clip
 from fvsr_bench.evaluate.plan import Job, Setting, plan
 from fvsr_bench.manifest import RunManifest
 from fvsr_bench.spec import Clip
@@ -142,7 +142,7 @@ def _producer(manifest: RunManifest, maker: Maker, setting: Setting) -> Produce:
     if changed:
         raise UsageError(f"its {' and '.join(changed)} changed since it was measured; run it again")
     weights = None if manifest.weights == "none" else manifest.weights
-    model = registry.load_model(job.method, job.weights or weights, device=setting.device).eval()
+    model = load_network(job.method, job.weights or weights, setting.device)
 
     def produce(clip: Clip) -> torch.Tensor:
         return run_clip(model, clip, device=setting.device, precision=setting.precision)

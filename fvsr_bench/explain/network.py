@@ -43,6 +43,20 @@ class Portrait:
     flow_gradient: float | None  # norm of d MSE / d flow network over that of all other weights
 
 
+def streaming(method: str, tag: str) -> tuple[Any, int]:
+    """Load a trained network that takes frame by frame; returns it and its look-ahead, 0 or 1.
+
+    Raises WeightsError if it is not there, UsageError for one that needs the whole clip at once.
+    """
+    model, ahead = load_model(method, tag), load_spec(method).lookahead
+    if ahead not in (0, 1) or not hasattr(model, "step"):
+        raise UsageError(
+            f"method '{method}' needs the whole clip at once, so its memory cannot be taken away "
+            "frame by frame; choose one with look-ahead 0 or 1 (see `fvsr-bench models`)"
+        )
+    return model.eval(), ahead
+
+
 def portray(
     method: str,
     tag: str,
@@ -53,16 +67,11 @@ def portray(
     """Examine a trained network that can stream. Figures are means over clips, of any length.
 
     One clip is held at a time. Dead channels and the residual are those of the first clip; the
-    gradients those of the first frames of the first clips, as in training. Raises UsageError for a
-    network that needs the whole clip at once.
+    gradients those of the first frames of the first clips, as in training. Raises what `streaming`
+    does.
     """
-    model: Any = load_model(method, tag).to(device).eval()
-    card, ahead = load_card(method, tag), load_spec(method).lookahead
-    if ahead not in (0, 1) or not hasattr(model, "step"):
-        raise UsageError(
-            f"method '{method}' needs the whole clip at once, so its memory cannot be taken away "
-            "frame by frame; choose one with look-ahead 0 or 1 (see `fvsr-bench models`)"
-        )
+    model, ahead = streaming(method, tag)
+    model, card = model.to(device), load_card(method, tag)
     figures: list[dict[str, float]] = []
     pull = _Pull(model, card.recipe)
     for number, name in enumerate(clips):

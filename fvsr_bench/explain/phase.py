@@ -11,13 +11,13 @@ from pathlib import Path
 from fvsr_bench import registry
 from fvsr_bench.data.redegrade import redegrade
 from fvsr_bench.data.store import Dataset
-from fvsr_bench.errors import FvsrError, UsageError
+from fvsr_bench.errors import FvsrError, UsageError, unknown
 from fvsr_bench.evaluate import Folder, claim, evaluate, remove_older
 from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, covers, plan
-from fvsr_bench.explain.finding import Finding, read_phase
+from fvsr_bench.explain.finding import Finding, read_phase, trained_for
 from fvsr_bench.files import write_atomic
 from fvsr_bench.manifest import read_manifest
-from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
+from fvsr_bench.spec import DEGRADATIONS, FAPN_PROTOCOL, EvalProtocol
 
 METHODS = ("frvsr", "tecogan")  # both are recurrent, and both were released for BD frames
 REFERENCE = "vespcn"
@@ -30,6 +30,21 @@ class Plan:
 
     jobs: tuple[Job, ...]
     missing: tuple[str, ...]  # one command per network that has to be trained first
+
+
+def check_out(out: Path, blurred: str) -> None:
+    """Raise UsageError for an unknown degradation, or where OUT has the experiment with another."""
+    kinds = [name for name in DEGRADATIONS if name != "bi"]
+    if blurred not in kinds:
+        raise unknown("degradation", blurred, kinds)
+    there = {path.parent.name for path in out.glob("b*/manifests")}
+    runs = (out / "bi" / "manifests").glob("*-*.json")
+    there |= {trained_for(read_manifest(path)) for path in runs}
+    if other := there - {"", "bi", blurred}:
+        raise UsageError(
+            f"{out} holds the experiment with {' and '.join(sorted(other))}, not with {blurred}: "
+            "choose another --out"
+        )
 
 
 def plan_phase(data: str, twin: str, blurred: str = "bd15") -> Plan:

@@ -17,7 +17,6 @@ import numpy as np
 
 from fvsr_bench.errors import DataError
 
-SAME_PERSON = 0.6  # dlib's threshold: encodings nearer than this are taken for one person
 BoxPolicy = Literal["gt", "each", "whole"]
 
 
@@ -44,11 +43,6 @@ class GtFaces:
     encodings: np.ndarray  # float32 [T, D]; NaN rows where there is no face
     boxes: np.ndarray  # float64 [T, 4]: x0, y0, x1, y1 in px; NaN where there is no face
     found: np.ndarray  # bool [T]: the detector itself found the face
-
-    @property
-    def missed(self) -> int:
-        """Count frames where the detector failed and something else gave the box, or nothing."""
-        return int((~self.found).sum())
 
 
 class FaceDistance:
@@ -116,12 +110,6 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the cosine similarity of paired encodings [T, D] (1 is best); NaN rows give NaN."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
-
-
-def same_person_share(values: np.ndarray) -> float:
-    """Return the share of frames whose distance is under 0.6, among frames that have one."""
-    values = values[~np.isnan(values)]
-    return float((values < SAME_PERSON).mean()) if len(values) else float("nan")
 
 
 def identity_jitter(encodings: np.ndarray) -> np.ndarray:

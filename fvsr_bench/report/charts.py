@@ -15,7 +15,6 @@ from fvsr_bench.report import svg
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS, Metric, Row, Table, is_whole
 from fvsr_bench.spec import EvalProtocol
-from fvsr_bench.statistics import paired_difference
 
 FIRST = 10  # frames of the paper's Fig. 5
 
@@ -146,11 +145,11 @@ def _paired(
             continue
         wide = clip_values(results.records, metric.name, protocol)
         top = wide[best[0].manifest.run_id]
-        clusters = results.clusters(list(wide.index))
         dots = []
         for row in others:
             values = wide[row.manifest.run_id]
-            e = paired_difference(values.to_numpy(np.float64), top.to_numpy(np.float64), clusters)
+            e = row.cells[metric.name].to_best
+            assert e is not None  # of every row but the best
             pairs = [(str(c), float(v)) for c, v in (values - top).items()]
             dots.append(
                 svg.Dots(

@@ -91,7 +91,8 @@ def write_page(
 ) -> Path:
     """Write `index.html` (`index-PROTOCOL.html` for another protocol) into a results folder.
 
-    With `assets` the pictures are written beside it into `index-files/`.
+    With `assets` the pictures are written beside it into `index-files/`, and nothing else stays
+    there.
     """
     results = load_results(root)
     suffix = "" if protocol == FAPN_PROTOCOL else f"-{protocol.name}"
@@ -103,6 +104,9 @@ def write_page(
         write_atomic(root / folder / name, content)
     path = root / f"index{suffix}.html"
     write_atomic(path, page.html)
+    for file in (root / folder).glob("*"):  # of an earlier page, perhaps of clips now private
+        if file.name not in page.assets:
+            file.unlink()
     return path
 
 

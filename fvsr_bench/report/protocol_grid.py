@@ -153,7 +153,8 @@ def _pairs(
         return ()
     first, second = (np.array(side) for side in zip(*index, strict=True))
     sign = 1 if metric.higher_is_better else -1
-    counts = resample_counts(results.clusters(list(next(iter(tables.values())).index)))
+    clusters = results.clusters(list(next(iter(tables.values())).index))
+    counts = np.concatenate(list(resample_counts(clusters)))
     weights = (counts / counts.sum(axis=1, keepdims=True)).T  # [clips, resamples]
     tally = np.zeros((4, len(index)), dtype=int)  # a ahead, a resolved, b ahead, b resolved
     for table in tables.values():

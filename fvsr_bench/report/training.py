@@ -32,7 +32,11 @@ def read_log(run: Path) -> pd.DataFrame:
             "`fvsr-bench train` made."
         )
     try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+        rows = [
+            json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.endswith("}")
+        ]
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     if not rows:

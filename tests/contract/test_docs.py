@@ -94,6 +94,8 @@ def test_options_in_the_documents_and_in_the_help_exist(project_root: Path) -> N
             command = root
             while words and words[0] in getattr(command, "commands", {}):
                 command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+            group = command is not root and hasattr(command, "commands")
+            assert not (group and re.match(r"[a-z]", " ".join(words))), f"{where}: {line}"
             known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
             for word in words:
                 if word.startswith("--") and len(word) > 2:

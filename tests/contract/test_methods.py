@@ -13,9 +13,7 @@ from fvsr_bench.spec import ModelCard
 NAMES = sorted(methods())
 TRAINABLE = [name for name in NAMES if load_spec(name).trainable]
 STREAMING = [
-    name
-    for name in NAMES
-    if load_spec(name).lookahead in (0, 1) and hasattr(load_spec(name).build, "step")
+    name for name in NAMES if load_spec(name).lookahead in (0, 1) and hasattr(build(name), "step")
 ]
 ABLATIONS = [(name, part) for name in NAMES for part in sorted(load_spec(name).ablations)]
 

@@ -1,5 +1,6 @@
 """Ablations: names become cells, missing networks are named with their command, tables compare."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -55,8 +56,9 @@ def test_missing_networks_are_named_then_trained_then_compared(
     # the whole one only, and say what is still missing.
     answer = cli("train", "dummy", "--data", patterns, "--steps", 2, "--device", "cpu")
     assert answer.code == 0
-    answer = cli("ablate", *common)
+    answer = cli("ablate", *common, "--json")
     assert "at least two networks, 1 of 2" in answer.err
+    assert not answer.out
 
 
 def test_a_trained_ablation_makes_a_table_a_csv_and_a_figure(
@@ -67,18 +69,25 @@ def test_a_trained_ablation_makes_a_table_a_csv_and_a_figure(
     arguments = ("motion", "--method", "vespcn", "--dataset", patterns, "--out", out)
     answer = cli("ablate", *arguments, "--train", "--steps", 2, "--device", "cpu")
     assert answer.code == 0, answer.err
-    table = pd.read_csv(out / "ablation-motion.csv")
+    table = pd.read_csv(out / "ablation-vespcn-motion.csv")
     assert set(table["variant"]) == {"full", "no-motion"}
     assert set(table["metric"]) == {"psnr", "ssim", "face"}
     without = table[(table["variant"] == "no-motion") & (table["metric"] == "psnr")].iloc[0]
     full = table[(table["variant"] == "full") & (table["metric"] == "psnr")].iloc[0]
     assert without["to_full"] == pytest.approx(without["ours"] - full["ours"], abs=2e-6)
-    assert (out / "ablation-motion.png").read_bytes().startswith(b"\x89PNG")
-    assert "dataset patterns" in (out / "ablation-motion.md").read_text()
-    assert "| no-motion |" in (out / "ablation-motion.md").read_text()
-    before = (out / "ablation-motion.md").read_bytes()
+    assert (out / "ablation-vespcn-motion.png").read_bytes().startswith(b"\x89PNG")
+    assert "dataset patterns" in (out / "ablation-vespcn-motion.md").read_text()
+    assert "| no-motion |" in (out / "ablation-vespcn-motion.md").read_text()
+    before = (out / "ablation-vespcn-motion.md").read_bytes()
     assert cli("ablate", *arguments).code == 0
-    assert (out / "ablation-motion.md").read_bytes() == before
+    assert (out / "ablation-vespcn-motion.md").read_bytes() == before
+    again = ("train", "vespcn", "--data", patterns, "--steps", 3, "--device", "cpu", "--force")
+    assert cli(*again).code == 0
+    answer = cli("ablate", *arguments, "--json")
+    assert {row["variant"] for row in json.loads(answer.out)} == {"full", "no-motion"}
+    assert answer.err.startswith("replaced the older run vespcn-")
+    (run,) = (p for p in out.glob("manifests/vespcn-*.json") if "no-motion" not in p.read_text())
+    assert set(pd.read_csv(out / "table2.csv")["run_id"]) == {run.stem.rpartition("-")[2]}
 
 
 def test_cells_that_do_not_fit_the_data_say_so(

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ TABLES = {
 }
 
 
-def test_it_reports_every_group(cli: Callable) -> None:
+def test_it_reports_every_group(cli: Callable, cache_dir: Path) -> None:
     answer = cli("doctor", "--no-test", "--json")
     checks = json.loads(answer.out)
     assert {"versions", "machine", "folders", "features"} == {check["group"] for check in checks}
@@ -23,7 +24,7 @@ def test_it_reports_every_group(cli: Callable) -> None:
 
     assert value["torch"] == torch.__version__.split("+")[0]
     assert str(torch.get_num_threads()) in value["threads"]
-    assert "fvsr-bench-tests-" in value["cache ($FVSR_BENCH_CACHE)"]
+    assert str(cache_dir) in value["cache ($FVSR_BENCH_CACHE)"]
 
 
 def test_what_is_missing_has_the_command_that_brings_it(

@@ -18,9 +18,10 @@ from skimage import data
 from torch import nn
 
 from fvsr_bench import registry
-from fvsr_bench.data.video import EXACT, Frame
+from fvsr_bench.data.video import EXACT, Frame, read_video
 from fvsr_bench.enhance import Options, Summary, enhance
 from fvsr_bench.enhance.paste import enlarge
+from fvsr_bench.enhance.source import frames_of, inspect
 
 SIZE = (128, 104)  # px: width, height
 COUNT = 6
@@ -268,6 +269,25 @@ def test_a_damaged_middle_is_skipped_and_counted(tmp_path: Path) -> None:
     assert summary.frames + summary.lost_frames >= 18
     assert any("damaged" in note for note in summary.notes)
     assert len(decoded(tmp_path / "b.mp4")) == summary.frames
+
+
+def test_damage_in_the_last_frames_takes_nothing_else_along(tmp_path: Path) -> None:
+    """What is on its way through a decoder with many threads when the file ends is not lost."""
+    source = write(tmp_path / "a.mp4", film(20), gop=4)
+    content = source.read_bytes()
+    for _, packet in packets(source, "video")[17:19]:
+        content = content.replace(packet, b"\xff" * len(packet))
+    source.write_bytes(content)
+    read = list(read_video(source))
+    assert [round(25 * frame.time) for frame in read] == [*range(17), 19]
+    assert [frame.breaks for frame in read[-2:]] == [None, "undecodable data"]
+
+
+def test_a_cut_in_a_folder_of_images_is_noticed(tmp_path: Path) -> None:
+    for number, frame in enumerate([*film(4), *empty(4)]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), frame[..., ::-1])
+    cuts = [frame.breaks for frame in frames_of(inspect(tmp_path, fps=3.0))]
+    assert cuts == [None] * 4 + ["scene cut"] + [None] * 3
 
 
 def test_images_come_back_under_their_names(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def test_a_flow_that_aligns_is_seen_to_align(moving: tuple[Tensor, Tensor]) -> N
     assert _flow_gain(object(), lr, hr) is None
 
 
-def test_the_command_shows_real_networks(cli: Callable, tiny: Path, tmp_path: Path) -> None:
+def test_the_command_shows_real_networks(
+    cli: Callable, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     words = ("explain", "network", "fapn", "vespcn@bi", "--data", tiny, "--split", "test")
     answer = cli(*words, "--limit", 1, "--out", out)
@@ -81,7 +83,8 @@ def test_the_command_shows_real_networks(cli: Callable, tiny: Path, tmp_path: Pa
     assert 0 <= float(rows["fapn"]["dead"]) < 0.5
     assert float(rows["fapn"]["flow_gradient"]) > 0
     assert "| fapn bi" in (out / "network.md").read_text()
-    answer = cli("explain", "network", "fapn@b1", "--data", tiny, "--split", "test")
+    monkeypatch.setattr("fvsr_bench.explain.network.portray", None)  # nothing is begun
+    answer = cli("explain", "network", "fapn", "fapn@b1", "--data", tiny, "--split", "test")
     assert answer.code == 1
     assert "no weights tagged 'b1'" in answer.err
 

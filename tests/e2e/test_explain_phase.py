@@ -117,6 +117,19 @@ def test_a_folder_of_other_data_is_left_as_it_is(
     assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
 
 
+def test_two_kinds_of_blur_do_not_share_a_folder(
+    cli: Callable, tiny: Path, tmp_path: Path, only_bicubic: None
+) -> None:
+    words = ("explain", "phase", "--data", tiny, "--out", tmp_path / "out", "--twin")
+    assert cli(*words, tmp_path / "bd15").code == 0
+    answer = cli(*words, tmp_path / "bd16", "--degradation", "bd16")
+    assert answer.code == 2
+    assert "holds the experiment with bd15, not with bd16" in answer.err
+    answer = cli(*words, tmp_path / "x", "--degradation", "bd61")
+    assert answer.code == 2
+    assert "unknown degradation 'bd61'. Did you mean 'bd16'?" in answer.err
+
+
 def test_the_dataset_must_be_the_centre_phase_one(
     cli: Callable, make_tiny: Callable, tmp_path: Path
 ) -> None:

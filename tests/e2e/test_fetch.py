@@ -102,6 +102,7 @@ class Server:
 def server(monkeypatch):
     """Run a repository server for one test; waiting between attempts takes no time."""
     monkeypatch.setattr(download, "BACKOFF", 0.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     running = Server()
     yield running
     running.http.shutdown()

@@ -184,6 +184,15 @@ def test_broken_methods_do_not_stop_the_others(cli, tiny, tmp_path, method_file)
     assert set(records.read_records(out / "records")["model"]) == {"bicubic"}
 
 
+def test_a_method_that_failed_is_not_called_done(cli, tiny, tmp_path, method_file):
+    out, path = tmp_path / "out", method_file("half", "raise ValueError('half done')")
+    assert cli("run", "-m", "bicubic", "-d", tiny, "-o", out).code == 0
+    answer = cli("run", "-m", path, "-d", tiny, "-o", out)
+    assert answer.code == 1
+    assert "nothing to do" not in answer.out
+    assert "nothing to do" not in cli("run", "-m", f"bicubic,{path}", "-d", tiny, "-o", out).out
+
+
 def test_a_repaired_method_loses_its_reason(cli, tiny, tmp_path, method_file):
     out = tmp_path / "out"
     path = method_file("fix", "raise ValueError('half done')")

@@ -1,6 +1,7 @@
 """The ledger is complete, its arithmetic is the paper's, and its verdicts follow their rules."""
 
 import csv
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -8,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fvsr_bench.claims import judge, judge_folder, load_ledger
+from fvsr_bench.claims import judge, judge_folder, load_ledger, lookup
 from fvsr_bench.claims.arithmetic import check
 from fvsr_bench.claims.ledger import Claim, Mean, Paired
+from fvsr_bench.claims.lookup import Source, gather, stands_for
 from fvsr_bench.claims.rules import RULES, Evidence, Item, Verdict, judge_measured
 from fvsr_bench.claims.text import files, html_section
 from fvsr_bench.compare import HEADLINE
 from fvsr_bench.errors import DataError
+from fvsr_bench.report.results import load_results
+from fvsr_bench.spec import FAPN_PROTOCOL
 from fvsr_bench.statistics import Estimate
 
 LEDGER = load_ledger()
@@ -212,6 +216,37 @@ def test_tecogan_is_not_its_generator_alone(grid_results, tmp_path):
     path.write_text(path.read_text().replace('"mse"', '""'))  # its authors' own: nobody wrote down
     found = {j.claim.id: j for j in judge_folder(root).claims}
     assert found["s43.tecogan-poor.psnr"].evidence.runs
+
+
+@pytest.mark.parametrize(
+    ("variant", "weights", "stands"),
+    [
+        ("no-nic", "bi-no-nic", True),
+        ("full", "bi-no-nic", True),  # by `run --models fapn@bi-no-nic`
+        ("no-hidden-state-no-nic", "bi-no-hidden-state-no-nic", False),
+        ("seed1", "bi-no-nic-seed1", False),
+        ("no-fsrc-no-nic", "bi-no-fsrc-no-nic", False),
+        ("no-nic-bf16", "bi-no-nic", False),
+    ],
+)
+def test_a_basicnet_lacks_its_parts_and_no_others(grid_folder, variant, weights, stands):
+    run = next(m for m in load_results(grid_folder).complete if m.model == "fapn")
+    run = dataclasses.replace(run, variant=variant, weights=weights)
+    assert stands_for(run, LEDGER.methods["basicnet_v2"]) is stands
+
+
+def test_of_a_distance_less_is_better_in_single_frames_too(grid_folder):
+    source = Source(ledger=LEDGER, results=load_results(grid_folder), protocol=FAPN_PROTOCOL)
+    for name in ("s43.needs-frames", "fig5.best-in-each-frame"):
+        claim = BY_ID[name].claim
+        rows = source.results.records
+        lower = dataclasses.replace(source.results, records=rows.assign(value=-rows["value"]))
+        found = gather(claim, source).items
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lookup, "LOWER_IS_BETTER", frozenset({"psnr"}))
+            turned = gather(claim, dataclasses.replace(source, results=lower)).items
+        for item, same in zip(found, turned, strict=True):
+            assert same.estimate.mean == pytest.approx(item.estimate.mean)
 
 
 def test_absolute_numbers_are_judged_only_on_the_papers_data(grid_results, tmp_path):

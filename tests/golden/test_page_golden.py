@@ -371,6 +371,8 @@ def test_assets_lie_beside_the_page_without_loss(synthetic, tmp_path):
     gt = np.asarray(Image.open(root / clip["pictures"]["gt"]).convert("RGB"))
     assert (gt == make_strip(texture(0, 12, 160))).all()
     assert "base64" not in text
+    html.write_page(root)  # inside the page again: what lies beside it may not be shown any more
+    assert not list((root / "index-files").iterdir())
 
 
 def test_quoted_frames_are_said_to_be_quotations(synthetic, tmp_path):

@@ -7,12 +7,15 @@ import torch
 
 from fvsr_bench.campaign import claim, make_job, missing, read_campaign, summary
 from fvsr_bench.errors import UsageError
+from fvsr_bench.files import sha256
 from fvsr_bench.registry import build, save_weights
 from fvsr_bench.spec import ModelCard, TrainRecipe
 from fvsr_bench.train import ORIGIN
 
 
-def finish(folder: Path, method: str, tag: str, steps: int, **recipe) -> None:
+def finish(
+    folder: Path, method: str, tag: str, steps: int, made_from: dict | None = None, **recipe
+) -> None:
     """Write weights with a card that says how long they were trained."""
     card = ModelCard(
         method=method,
@@ -29,6 +32,7 @@ def finish(folder: Path, method: str, tag: str, steps: int, **recipe) -> None:
         seed=0,
         minutes=0.0,
         validation={},
+        made_from=made_from or {},
     )
     torch.manual_seed(0)
     save_weights(folder / method / f"{tag}.safetensors", build(method).state_dict(), card)
@@ -57,7 +61,7 @@ def test_every_campaign_in_the_repository_can_be_read(project_root: Path, tmp_pa
     assert files
     for file in files:
         plan = read_campaign(file)
-        rows = summary(plan, tmp_path)
+        rows = summary(plan, tmp_path, {})
         names = [(row["method"], row["tag"]) for row in rows]
         assert len(set(names)) == len(names), f"{file.name} trains one network twice"
 
@@ -67,7 +71,7 @@ def test_shorter_training_is_not_done_and_a_start_is_waited_for(tmp_path: Path) 
     weights, runs = tmp_path / "w", tmp_path / "r"
 
     def offered() -> list[str]:
-        return [job.tag for _, job in claim(missing(plan, weights), runs, weights)]
+        return [job.tag for _, job in claim(missing(plan, weights, {}), runs, weights)]
 
     assert offered() == ["bi"]  # "again" starts from weights that are not there
     finish(weights, "dummy", "bi", 9)
@@ -75,8 +79,12 @@ def test_shorter_training_is_not_done_and_a_start_is_waited_for(tmp_path: Path) 
     finish(weights, "dummy", "bi", 10)
     assert offered() == ["again"]
     assert make_job(plan.train[1], plan, weights).start == weights / "dummy" / "bi.safetensors"
-    finish(weights, "dummy", "again", 5)
+    begun = sha256(weights / "dummy" / "bi.safetensors")
+    finish(weights, "dummy", "again", 5, made_from={"start": begun})
     assert offered() == []
+    finish(weights, "dummy", "again", 5, made_from={"start": "0" * 64})
+    with pytest.raises(UsageError, match=r"start: not .*bi\.safetensors as it is now"):
+        offered()
 
 
 def test_weights_of_another_list_are_neither_replaced_nor_taken_for_ones_own(
@@ -85,10 +93,10 @@ def test_weights_of_another_list_are_neither_replaced_nor_taken_for_ones_own(
     plan, weights = read_campaign(write(tmp_path / "c.toml", TWO)), tmp_path / "w"
     finish(weights, "dummy", "bi", 10, learning_rate=1.0)
     with pytest.raises(UsageError, match=r"learning_rate: 1\.0, not 0\.0004.*another --out"):
-        missing(plan, weights)
-    assert [row["weights"] for row in summary(plan, weights)] == ["other", "missing"]
+        missing(plan, weights, {})
+    assert [row["weights"] for row in summary(plan, weights, {})] == ["other", "missing"]
     finish(weights, "dummy", "bi", 10, learning_rate=4e-4)
-    assert [job.tag for _, job in missing(plan, weights)] == ["again"]
+    assert [job.tag for _, job in missing(plan, weights, {})] == ["again"]
 
 
 def test_a_learning_rate_of_the_file_or_of_one_network(tmp_path: Path) -> None:
@@ -104,11 +112,11 @@ def test_a_learning_rate_of_the_file_or_of_one_network(tmp_path: Path) -> None:
 def test_what_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
     plan = read_campaign(write(tmp_path / "c.toml", TWO))
     weights, runs = tmp_path / "w", tmp_path / "r"
-    mine = claim(missing(plan, weights), runs, weights)
+    mine = claim(missing(plan, weights, {}), runs, weights)
     next(mine)
-    assert list(claim(missing(plan, weights), runs, weights)) == []
+    assert list(claim(missing(plan, weights, {}), runs, weights)) == []
     mine.close()
-    assert len(list(claim(missing(plan, weights), runs, weights))) == 1
+    assert len(list(claim(missing(plan, weights, {}), runs, weights))) == 1
 
 
 @pytest.mark.parametrize(

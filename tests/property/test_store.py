@@ -32,7 +32,7 @@ def clip(name, split="train", subject="001", frames=3, size=16):
 @pytest.fixture
 def meta():
     degradation = DEGRADATIONS["bd15"]
-    return DatasetMeta(name="tiny", kind="faces", size=16, frames=3, degradation=degradation)
+    return DatasetMeta(name="Zoë's", kind="faces", size=16, frames=3, degradation=degradation)
 
 
 def test_frames_and_rows_come_back_exactly(tmp_path, meta):
