@@ -95,7 +95,7 @@ def _write_notes(
         degradation=dataset.degradation.name,
         scale=dataset.degradation.scale,
         layout=LAYOUTS[layout].format(**facts) if layout == "basicsr" else LAYOUTS[layout],
-        root="demo" if dataset.meta.kind == "demo" else dataset.root,
+        root="demo" if dataset.name == dataset.meta.kind == "demo" else dataset.root,
         first=" --first 0" if layout == "basicsr" else "",
         name=dataset.name,
     )
