@@ -29,16 +29,11 @@ _STUDIO_OFFSET = (16.0, 128.0, 128.0)
 _STUDIO_INVERSE = torch.linalg.inv(torch.tensor(_STUDIO, dtype=torch.float64) / 255).tolist()
 
 
-def quantise(x: Tensor) -> Tensor:
-    """Round values in [0, 1] to the 256 levels of 8 bit, clamping what lies outside.
-
-    Rounds half to even like NumPy and OpenCV. NaN stays NaN.
-    """
-    return x.clamp(0, 1).mul(255).round().div(255)
-
-
 def to_uint8(x: Tensor) -> Tensor:
-    """Convert values in [0, 1] to uint8 with the rounding of `quantise`. NaN is not allowed."""
+    """Convert values in [0, 1] to uint8, clamping what lies outside. NaN is not allowed.
+
+    Rounds half to even like NumPy and OpenCV.
+    """
     return x.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 

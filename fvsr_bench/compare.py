@@ -17,6 +17,7 @@ from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import clip_values
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS, Metric
+from fvsr_bench.report.text import paired
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import (
     Estimate,
@@ -211,9 +212,9 @@ def verdict(c: Comparison) -> str:
     d, digits = c.difference, c.metric.digits + 1
     unit = " dB" if c.metric.name == "psnr" else ""
     numbers = (
-        f"{d.mean:+.{digits}f}{unit} [{d.low:+.{digits}f}, {d.high:+.{digits}f}], {d.clips} clips "
-        f"of {c.subjects} subject{'s' if c.subjects != 1 else ''}, better in {c.wins}, Wilcoxon "
-        f"p {p_text(c.p_holm)} (Holm), dz {c.dz:+.2f}"
+        f"{paired(d, digits, unit)}, {d.clips} clips of {c.subjects} "
+        f"subject{'s' if c.subjects != 1 else ''}, better in {c.wins}, Wilcoxon p "
+        f"{p_text(c.p_holm)} (Holm), dz {c.dz:+.2f}"
     )
     name, a, b = c.metric.title.removesuffix(" (dB)"), spell(c.a), spell(c.b)
     margin = (
@@ -226,6 +227,8 @@ def verdict(c: Comparison) -> str:
     }[c.winner]
     if c.difference.clips < FEWEST:
         head += f" (nor could it be with {c.difference.clips} clips)"
+    elif not c.difference.bounded:
+        head += " (nor could it be with one subject)"
     return f"{head}: {numbers}; {margin}"
 
 

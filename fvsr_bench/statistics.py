@@ -13,7 +13,11 @@ SEED = 20220521  # any fixed number: the same records always give the same inter
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over clips with its 95 % bootstrap interval. NaN where there are no values."""
+    """A mean over clips with its 95 % bootstrap interval.
+
+    NaN where there are no values, and as the interval of a single subject, which says nothing of
+    others.
+    """
 
     mean: float
     low: float
@@ -24,6 +28,11 @@ class Estimate:
     def half_width(self) -> float:
         """Half the interval's length: the number behind the ± of a table."""
         return (self.high - self.low) / 2
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low)
 
     @property
     def excludes_zero(self) -> bool:
@@ -80,7 +89,7 @@ def bootstrap_ratio(
     top, bottom = top[keep], bottom[keep]
     ratios = np.concatenate([(n @ top) / (n @ bottom) for n in resample_counts(names, seed=seed)])
     tail = 50 * (1 - level)
-    low, high = np.percentile(ratios, [tail, 100 - tail])
+    low, high = np.percentile(ratios, [tail, 100 - tail]) if len(set(names)) > 1 else [np.nan] * 2
     mean = top.mean() / bottom.mean()
     return Estimate(mean=float(mean), low=float(low), high=float(high), clips=clips)
 

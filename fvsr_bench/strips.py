@@ -146,9 +146,12 @@ def read_clip(root: Path, clip: str) -> KeptClip | None:
         value["landmarks"] = tuple(
             tuple((float(x), float(y)) for x, y in points) for points in value["landmarks"]
         )
-        return KeptClip(**value, root=path.parent)
+        kept = KeptClip(**value, root=path.parent)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: damaged ({error}); delete {path.parent}") from error
+    if kept.clip != clip or Path(clip).name != clip:  # it names files that are written
+        raise DataError(f"{path}: kept of another clip; delete {path.parent}")
+    return kept
 
 
 def write_shown(root: Path, choice: Choice, clips: Sequence[str]) -> None:

@@ -53,6 +53,7 @@ def evidence_text(j: Judged) -> str:
     if j.claim.kind == "difference" and j.measured == Verdict.NOT_RESOLVED:
         e = items[0].estimate
         what = "direction as claimed, amount not" if e.low > 0 else "interval holds zero"
+        what = what if e.bounded else "one subject"
         missing = "; ".join(part for part in (what, missing) if part)
     if len(items) <= 4:
         text = "; ".join(item_text(j, item) for item in items)
@@ -73,9 +74,10 @@ def item_text(j: Judged, item: Item) -> str:
     digits = 2 if relative else _DIGITS.get(c.judged_metric, 3)
     unit = "%" if relative else " dB" if c.judged_metric == "psnr" else ""
     sign = "" if c.kind in ("cell", "level") else "+"
-    numbers = (f"{value:{sign}.{digits}f}" for value in (e.mean, e.low, e.high))
-    mean, low, high = numbers
-    return f"{item.label} {mean}{unit} [{low}, {high}]"
+    mean, low, high = (f"{value:{sign}.{digits}f}" for value in (e.mean, e.low, e.high))
+    return (
+        f"{item.label} {mean}{unit} [{low}, {high}]" if e.bounded else f"{item.label} {mean}{unit}"
+    )
 
 
 def header(judgement: Judgement) -> list[str]:
@@ -208,7 +210,8 @@ def _html_table(title: str, judged: Sequence[Judged], ledger: Ledger) -> str:
         ]
         rows.append(f'<tr id="claim-{escape(j.claim.id)}">{"".join(cells)}</tr>')
     return (
-        f'<div class="scroll"><table><caption>{title}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -50,9 +50,10 @@ def phase(
       fvsr-bench explain phase --data demo --limit 5
     """
     from fvsr_bench.cli.output import print_json, progress_bar, say
+    from fvsr_bench.data.redegrade import redegrade
     from fvsr_bench.data.store import open_dataset
     from fvsr_bench.explain.finding import level_rows
-    from fvsr_bench.explain.phase import check_out, make_twin, plan_phase, run_phase, twin_folder
+    from fvsr_bench.explain.phase import check_out, plan_phase, run_phase, twin_folder
     from fvsr_bench.explain.text import markdown, sentence
     from fvsr_bench.infer import choose_device
 
@@ -62,7 +63,7 @@ def phase(
     other = None
     if not one_way:
         with progress_bar("degrading") as tick:
-            other = make_twin(dataset, blurred, folder, tick)
+            other = redegrade(dataset, blurred, folder, tick)
     plan = plan_phase(data, str(folder), blurred)
     with progress_bar("evaluating") as tick:
         finding = run_phase(

@@ -108,9 +108,11 @@ def make_judges(names: Sequence[str], device: str) -> tuple[Judge, ...]:
     for name in dict.fromkeys(names):
         kind, _, where = name.partition(":")
         if kind == "niqe":
-            from fvsr_bench.metrics.perceptual import refuse_niqe
-
-            raise refuse_niqe(160, 160)
+            raise UsageError(
+                "NIQE is not defined for 160x160 px: it compares statistics between 96 px blocks "
+                "and needs at least 192 px to have more than one; enlarging the frames first would "
+                "measure the enlargement. Use lpips, or face distance"
+            )
         if kind not in KINDS:
             raise unknown("judge", kind, KINDS)
         if kind == "temporal":

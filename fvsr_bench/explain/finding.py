@@ -190,6 +190,8 @@ def answer(gap: Estimate | None, paper: float) -> Answer:
     """
     if gap is None:
         return "not tested"
+    if not gap.bounded:
+        return "not resolved"
     if gap.low > paper + NEAR:
         return "too small"
     if gap.high < paper - NEAR:

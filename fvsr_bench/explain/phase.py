@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fvsr_bench import registry
-from fvsr_bench.data.redegrade import redegrade
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import FvsrError, UsageError, unknown
 from fvsr_bench.evaluate import Folder, claim, evaluate, remove_older
@@ -151,10 +150,3 @@ def take_over(job: Job, setting: Setting, source: Path, target: Folder) -> bool:
             remove_older(run, target)
             return True
     return False
-
-
-def make_twin(
-    dataset: Dataset, blurred: str, folder: Path, progress: Progress | None = None
-) -> Dataset:
-    """Make or reopen the dataset with the same HR frames and blurred, decimated LR frames."""
-    return redegrade(dataset, blurred, folder, progress)

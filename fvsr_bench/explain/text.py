@@ -4,12 +4,13 @@ import math
 from html import escape
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from fvsr_bench.explain.finding import NEAR, PAPER, Finding, Level, Test
 from fvsr_bench.report.figures import STYLE
-from fvsr_bench.report.text import md_table
+from fvsr_bench.report.text import md_table, paired, plus_minus
 from fvsr_bench.statistics import Estimate
 
 HYPOTHESIS = (
@@ -29,7 +30,7 @@ _HEAD = (
 
 def gap_text(e: Estimate | None) -> str:
     """Print a gap in dB with its interval."""
-    return "not measured" if e is None else f"{e.mean:+.2f} dB [{e.low:+.2f}, {e.high:+.2f}]"
+    return "not measured" if e is None else paired(e, 2, " dB")
 
 
 def sentence(test: Test) -> str:
@@ -94,7 +95,8 @@ def html_section(finding: Finding) -> str:
         '<section id="phase" aria-labelledby="phase-title">\n'
         '<h2 id="phase-title">Does the decimation phase explain FRVSR and TecoGAN?</h2>\n'
         f"<p>{escape(HYPOTHESIS)}</p>\n<ul>{items}</ul>\n"
-        '<div class="scroll"><table><caption>Matched and mismatched weights</caption>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Weights and LR frames">'
+        "<table><caption>Matched and mismatched weights</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
         f"<p>{escape(finding.note)}. {escape(CAVEAT)}</p>\n</section>\n"
     )
@@ -111,7 +113,7 @@ def _level_cells(level: Level) -> list[str]:
         level.trained or "–",
         level.data,
         word,
-        f"{level.psnr.mean:.2f} ± {level.psnr.half_width:.2f}",
+        plus_minus(level.psnr, 2),
         f"{level.ssim.mean:.3f}",
         f"{paper[0]:.2f} / {paper[1]:.3f}" if paper else "–",
         shift,
@@ -134,14 +136,20 @@ def figure(finding: Finding) -> Figure:
             axes.bar(k, e.mean, 0.62, color=colour, hatch="" if level.matched else "//")
             axes.errorbar(k, e.mean, [[e.mean - e.low], [e.high - e.mean]], color="0.2", capsize=3)
             axes.annotate(
-                f"{e.mean:.2f}", (k, e.high), (0, 4), textcoords="offset points", ha="center"
+                f"{e.mean:.2f}",
+                (k, np.fmax(e.mean, e.high)),
+                (0, 4),
+                textcoords="offset points",
+                ha="center",
             )
             if paper := PAPER.get(level.manifest.model):
                 axes.plot([k - 0.4, k + 0.4], [paper[0]] * 2, color="black", linewidth=2)
         axes.bar(0, 0, 0, color=colours[0], label="LR frames of the right phase")
         axes.bar(0, 0, 0, color=colours[1], hatch="//", label="LR frames of the other phase")
         axes.plot([], [], color="black", linewidth=2, label="printed by the paper (other data)")
-        low = min([x.psnr.low for x in shown] + [p for p, _ in PAPER.values()])
+        low = min(
+            [np.fmin(x.psnr.mean, x.psnr.low) for x in shown] + [p for p, _ in PAPER.values()]
+        )
         axes.set(ylabel="PSNR (dB)", ylim=(math.floor(low) - 1, None))
         axes.set_xticks(range(len(shown)), names)
         axes.set_xlim(-0.6, len(shown) - 0.4)

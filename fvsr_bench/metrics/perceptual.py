@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.errors import WeightsError
 
 KEY = "lpips-alex-v0.1"
 BACKBONE_FILE = "alexnet-owt-7be5be79.pth"
@@ -24,7 +24,6 @@ _SOURCES = {
 }
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _WIDTHS = (64, 192, 384, 256, 256)
-_MIN_NIQE = 192  # px
 
 
 class Lpips(nn.Module):
@@ -89,20 +88,6 @@ def temporal_lpips(
     """Return tLP100 of TecoGAN, 100 |LPIPS(hr_{t-1}, hr_t) - LPIPS(sr_{t-1}, sr_t)|; NaN at 0."""
     change = 100 * (net(hr[:-1], hr[1:]) - net(sr[:-1], sr[1:])).abs()
     return torch.cat([change.new_full((1,), torch.nan), change])
-
-
-def refuse_niqe(width: int, height: int) -> UsageError:
-    """Return the reason why NIQE is not computed for frames of this size in px."""
-    if min(width, height) < _MIN_NIQE:
-        return UsageError(
-            f"NIQE is not defined for {width}x{height} px: it compares statistics between 96 px "
-            f"blocks and needs at least {_MIN_NIQE} px to have more than one; enlarging the frames "
-            "first would measure the enlargement. Use lpips, or face distance"
-        )
-    return UsageError(
-        "NIQE is not built in: it needs the statistics of a set of pristine images and ignores the "
-        "ground truth; score the super-resolved frames with another tool, such as pyiqa"
-    )
 
 
 def _read(path: Path) -> dict[str, Any]:

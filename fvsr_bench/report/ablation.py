@@ -14,7 +14,7 @@ from fvsr_bench.records import clip_values
 from fvsr_bench.report.figures import STYLE
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS, Metric, describe_protocol
-from fvsr_bench.report.text import md_table, number, plus_minus
+from fvsr_bench.report.text import md_table, number, paired, plus_minus
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
 
@@ -115,7 +115,7 @@ def ablation_markdown(
                 row += [
                     number(cell.paper, digits),
                     plus_minus(cell.ours, digits),
-                    _interval(cell.to_full, digits + 1),
+                    paired(cell.to_full, digits + 1),
                 ]
         body.append([*row, str(next(c.steps for c in cells if c.variant == variant))])
     body += [[name, *["–"] * (len(head) - 1)] for name in lacking]
@@ -137,13 +137,6 @@ def training_notes(cells: Sequence[AblationCell]) -> list[str]:
     """Say that the networks were trained unequally, if they were."""
     unequal = "The networks were not trained for the same number of steps: no comparison of parts."
     return [unequal] if len({cell.steps for cell in cells}) > 1 else []
-
-
-def _interval(estimate: Estimate | None, digits: int) -> str:
-    if estimate is None:
-        return "–"
-    low, high = f"{estimate.low:+.{digits}f}", f"{estimate.high:+.{digits}f}"
-    return f"{estimate.mean:+.{digits}f} [{low}, {high}]"
 
 
 def ablation_csv(cells: Sequence[AblationCell]) -> str:

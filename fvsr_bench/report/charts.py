@@ -52,13 +52,13 @@ class Charts:
 def looks(results: Results) -> dict[str, int]:
     """Give each run id a look by the rank of its name among the measured runs, not by its score.
 
-    Whole methods come first: if there are more runs than looks, not two of them share one.
+    Whole methods come first: their colours differ, if there are not more than `svg.LOOKS`.
     """
     runs = sorted(
         results.complete,
         key=lambda m: (not is_whole(m), m.model, m.variant, m.weights, m.run_id),
     )
-    return {m.run_id: i % svg.LOOKS for i, m in enumerate(runs)}
+    return {m.run_id: i for i, m in enumerate(runs)}
 
 
 def build(
@@ -175,7 +175,7 @@ def _paired_chart(metric: Metric, best: str, dots: list[svg.Dots]) -> Chart:
     for d in dots:
         finite = [v for _, v in d.values if math.isfinite(v)]
         wins = sum((v > 0) == metric.higher_is_better and v != 0 for v in finite)
-        interval = f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+        interval = f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]" if math.isfinite(d.low) else "–"
         rows.append((d.title, f"{d.mean:+.{digits}f}", interval, f"{wins} of {len(finite)}"))
     return Chart(
         drawing=Markup(drawing),

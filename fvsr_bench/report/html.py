@@ -122,7 +122,10 @@ def summary(table: Table) -> str:
         text += _ahead(rows[1].title, rows[1].cells["psnr"])
     text += "."
     if cell.ours.clips < FEWEST:
-        text += f" {clips.capitalize()} are too few to tell methods apart."
+        are = "is" if cell.ours.clips == 1 else "are"
+        text += f" {clips.capitalize()} {are} too few to tell methods apart."
+    elif not cell.ours.bounded:
+        text += " All are of one subject, and say nothing of others."
     face = [row for row in rows if "face" in row.cells and row.cells["face"].best]
     if face:
         value = number(face[0].cells["face"].ours.mean, 3)
@@ -138,7 +141,7 @@ def _papers_own(rows: Sequence[Row]) -> str:
             mine = f"{number(cell.ours.mean, 2)} dB" + (f", place {place}" if place > 1 else "")
             return (
                 f" The paper prints {number(cell.paper, 2)} dB for its own method, {row.title}, on "
-                f"other data; here it has {mine}."
+                f"300-VW; here it has {mine}."
             )
     return ""
 
@@ -157,7 +160,8 @@ def _ahead(title: str, cell: Cell) -> str:
     d = cell.to_best
     if d is None:
         return ""
-    amount = f"{-d.mean:.2f} dB [{-d.high:+.2f}, {-d.low:+.2f}] above {title}, clip by clip"
+    between = f" [{-d.high:+.2f}, {-d.low:+.2f}]" if d.bounded else ""
+    amount = f"{-d.mean:.2f} dB{between} above {title}, clip by clip"
     if d.excludes_zero:
         return f", {amount}"
     return f", but its lead over {title} is not resolved: {amount}"

@@ -161,6 +161,8 @@ def _pairs(
         values = sign * table[order].to_numpy(np.float64)
         d = values[:, first] - values[:, second]
         low, high = np.percentile(d.T @ weights, [2.5, 97.5], axis=1)
+        if len(set(clusters)) < 2:  # one subject says nothing of others
+            low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
         mean = d.mean(axis=0)
         tally += np.stack([mean > 0, low > 0, mean < 0, high < 0])
     return tuple(

@@ -14,7 +14,7 @@ from fvsr_bench.report.ablation import (
 from fvsr_bench.report.judges import judge_columns, judge_rows
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import describe_protocol
-from fvsr_bench.report.text import number, plus_minus
+from fvsr_bench.report.text import number, paired, plus_minus
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate
 
@@ -123,14 +123,10 @@ def _ablation(
 
 def _ablation_entries(cell: AblationCell) -> list[Entry]:
     d, digits = cell.to_full, cell.metric.digits
-    paired = "–"
-    if d is not None:
-        more = digits + 1
-        paired = f"{d.mean:+.{more}f} [{d.low:+.{more}f}, {d.high:+.{more}f}]"
     return [
         Entry(text=number(cell.paper, digits), value=cell.paper),
         Entry(text=plus_minus(cell.ours, digits), value=cell.ours.mean),
-        Entry(text=paired, value=d.mean if d else None),
+        Entry(text=paired(d, digits + 1), value=d.mean if d else None),
     ]
 
 

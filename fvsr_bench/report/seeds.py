@@ -13,7 +13,7 @@ from fvsr_bench.manifest import RunManifest
 from fvsr_bench.records import clip_values
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS, Metric, describe_protocol
-from fvsr_bench.report.text import md_table, plus_minus
+from fvsr_bench.report.text import md_table, paired, plus_minus
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
 
@@ -106,10 +106,7 @@ def seeds_markdown(rows: list[SeedRow], note: str, protocol: EvalProtocol) -> st
         line = [any_row.title, any_row.seed.removeprefix("seed")]
         for metric in metrics:
             row = next(r for r in rows if r.run.run_id == run_id and r.metric == metric)
-            d, digits = row.to_first, metric.digits + 1
-            apart = "–"
-            if d is not None:
-                apart = f"{d.mean:+.{digits}f} [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+            apart = paired(row.to_first, metric.digits + 1)
             line += [plus_minus(row.ours, metric.digits), apart]
         body.append(line)
     table = "\n".join(md_table(head, body))

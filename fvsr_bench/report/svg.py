@@ -11,7 +11,7 @@ from html import escape
 
 WIDTH, HEIGHT = 640, 330
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
-LOOKS = 8  # series that look different
+LOOKS = 8  # colours and markers; the ninth series has the first colour and the second marker
 DASHES = ("", "7 3", "9 3 2 3", "2 3")
 
 
@@ -104,15 +104,14 @@ def _lines(series: Sequence[Series], x: Axis, y: Axis, what: str, step: int) -> 
         if what == "clips":
             paths = "".join(_path(line, x, y) for line in s.behind)
             behind = f'<path class="thin" d="{paths}"/>'
-        dash = f' stroke-dasharray="{DASHES[s.look % 4]}"' if s.look % 4 else ""
         dots = "".join(
             marker(s.look, x(a), y(b), f"{s.title}: frame {number(a)}, {b:.2f} dB")
             for a, b in s.points
             if math.isfinite(b) and (step == 1 or a % step == 0 or a == 1)
         )
         out.append(
-            f'<g class="series s{s.look}" data-series="{escape(s.title)}">{behind}'
-            f'<path class="line" d="{_path(s.points, x, y)}"{dash}/>{dots}</g>'
+            f'<g class="series {colour(s.look)}" data-series="{escape(s.title)}">{behind}'
+            f'<path class="line" d="{_path(s.points, x, y)}"{_dash(s.look)}/>{dots}</g>'
         )
     return "".join(out)
 
@@ -144,14 +143,14 @@ def scatter(
     decades = range(math.floor(math.log10(x_low)), math.ceil(math.log10(x_high)) + 1)
     steps = (1, 3) if len(decades) > 3 else (1, 2, 5)
     marks = [m * 10.0**e for e in decades for m in steps if x_low <= m * 10.0**e <= x_high]
-    radii = [5 + 15 * math.sqrt(max(p[4], 0) / most) for p in points]
+    radii = [20 * math.sqrt(max(p[4], 0) / most) for p in points]
     taken = [_bubble_box(x(p[2]), y(p[3]), r) for p, r in zip(points, radii, strict=True)]
     out = []
     for (title, look, a, b, _), radius in zip(points, radii, strict=True):
         left, top = x(a), y(b)
         at_x, at_y, anchor = _label_place(left, top, radius, len(title), taken)
         out.append(
-            f'<g class="series s{look}" data-series="{escape(title)}">'
+            f'<g class="series {colour(look)}" data-series="{escape(title)}">'
             f'<circle class="bubble" cx="{left:g}" cy="{top:g}" r="{radius:.1f}"/>'
             f"{marker(look, left, top, f'{title}: {number(a)}, {b:.2f} dB')}"
             f'<text x="{at_x:g}" y="{at_y:g}" text-anchor="{anchor}">{escape(title)}</text></g>'
@@ -213,14 +212,28 @@ def dot_rows(rows: Sequence[Dots], *, name: str, x_label: str) -> str:
             if math.isfinite(v)
         )
         bar = top + 34
+        whole = ""
+        if math.isfinite(row.low):
+            whole = (
+                f'<path class="interval" d="M{x(row.low):g} {bar}H{x(row.high):g}'
+                f'M{x(row.low):g} {bar - 4}v8M{x(row.high):g} {bar - 4}v8"/>'
+            )
         out.append(
-            f'<g class="series s{row.look}" data-series="{escape(row.title)}">'
-            f'<text class="row" x="14" y="{top}">{escape(row.title)}</text>{dots}'
-            f'<path class="interval" d="M{x(row.low):g} {bar}H{x(row.high):g}'
-            f'M{x(row.low):g} {bar - 4}v8M{x(row.high):g} {bar - 4}v8"/>'
+            f'<g class="series {colour(row.look)}" data-series="{escape(row.title)}">'
+            f'<text class="row" x="14" y="{top}">{escape(row.title)}</text>{dots}{whole}'
             f'<path class="mean" d="M{x(row.mean):g} {bar - 7}v14"/></g>'
         )
     return _svg(name, "".join(out), height)
+
+
+def colour(look: int) -> str:
+    """Return the class that colours a look; the ninth has the colour of the first."""
+    return f"s{look % LOOKS}"
+
+
+def _dash(look: int) -> str:
+    dashes = DASHES[(look + look // LOOKS) % len(DASHES)]
+    return f' stroke-dasharray="{dashes}"' if dashes else ""
 
 
 def marker(look: int, x: float, y: float, title: str = "", size: float = 4.6) -> str:
@@ -239,15 +252,14 @@ def marker(look: int, x: float, y: float, title: str = "", size: float = 4.6) ->
         f"M{x - 0.6 * r:.1f} {y - r:.1f}h{1.2 * r:.1f}v{2 * r}h{-1.2 * r:.1f}z",
     )
     text = f"<title>{escape(title)}</title>" if title else ""
-    return f'<path class="dot" d="{shapes[look % LOOKS]}">{text}</path>'
+    return f'<path class="dot" d="{shapes[(look + look // LOOKS) % LOOKS]}">{text}</path>'
 
 
 def swatch(look: int) -> str:
     """Draw the key of a legend: a piece of line with its marker."""
-    dash = f' stroke-dasharray="{DASHES[look % 4]}"' if look % 4 else ""
     return (
-        f'<svg class="swatch s{look}" viewBox="0 0 34 14" aria-hidden="true">'
-        f'<path class="line" d="M0 7H34"{dash}/>{marker(look, 17, 7)}</svg>'
+        f'<svg class="swatch {colour(look)}" viewBox="0 0 34 14" aria-hidden="true">'
+        f'<path class="line" d="M0 7H34"{_dash(look)}/>{marker(look, 17, 7)}</svg>'
     )
 
 

@@ -214,6 +214,8 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
         "since clips of one face are alike. Difference: ours minus paper. The paper measured on "
         "300-VW faces: a difference to it mixes method, training and data.",
     ]
+    if len(set(results.facts.clips.values())) == 1:
+        notes.append("All clips are of one subject: there are no intervals, nothing is resolved.")
     found = _found(results, protocol)
     if found is not None and not found.all():
         notes.append(

@@ -81,9 +81,9 @@ def number(value: float | None, digits: int, *, signed: bool = False) -> str:
 
 
 def plus_minus(estimate: Estimate, digits: int) -> str:
-    """Print mean ± half-width."""
-    if math.isnan(estimate.mean):
-        return "–"
+    """Print mean ± half-width; the mean alone where there is no interval."""
+    if not estimate.bounded:
+        return number(estimate.mean, digits)
     return f"{estimate.mean:.{digits}f} ± {estimate.half_width:.{digits}f}"
 
 
@@ -91,9 +91,15 @@ def interval(cell: Cell, digits: int) -> str:
     """Print the paired difference to the best method with its interval."""
     if cell.to_best is None:
         return "best" if cell.best else "–"
-    d = cell.to_best
-    more = digits + 1  # paired intervals are an order narrower than the means'
-    return f"{d.mean:+.{more}f} [{d.low:+.{more}f}, {d.high:+.{more}f}]"
+    return paired(cell.to_best, digits + 1)  # an order narrower than the means' intervals
+
+
+def paired(d: Estimate | None, digits: int, unit: str = "") -> str:
+    """Print a paired difference with its interval; "–" for none, or in place of the interval."""
+    if d is None or math.isnan(d.mean):
+        return "–"
+    bounds = f"{d.low:+.{digits}f}, {d.high:+.{digits}f}" if d.bounded else "–"
+    return f"{d.mean:+.{digits}f}{unit} [{bounds}]"
 
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
@@ -155,7 +161,7 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({k: None if v != v else v for k, v in row.items()} for row in rows)  # NaN
     return text.getvalue()
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
 from fvsr_bench.errors import UsageError
@@ -45,7 +44,6 @@ class Viewer:
     data: Mapping[str, Any]  # for the script
     quality: str  # in words
     quoted: str  # what is said about frames that are quotations
-    methods: tuple[tuple[str, str, Markup], ...]  # (id, title, swatch)
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -101,7 +99,6 @@ def build(
         data=data,
         quality=quality,
         quoted=_quoted(kept),
-        methods=tuple((m.stem, titles[m.run_id], Markup(svg.swatch(look[m.run_id]))) for m in runs),
         assets=place.files,
     )
 
@@ -161,7 +158,10 @@ def _pictures(
     keys = [(clip, name) for clip in kept for name in names]
     lossless = {(c.clip, n): (_lossless(c, n), "image/webp") for c, n in keys}
     if assets or _embedded(lossless.values()) <= budget:
-        return lossless, "Pictures are without loss: exactly the frames that were measured."
+        return lossless, (
+            "Pictures of the viewer are without loss, the frames as they were measured; the strips "
+            "below it are JPEG."
+        )
     strips = {(c.clip, n): make_strip(pictures_of(c, n)) for c, n in keys}
     least = 0
     for quality in QUALITIES:
@@ -206,9 +206,9 @@ def _method(
 ) -> dict[str, Any]:
     fixed = {LR: "LR (input)", GT: "Ground truth", CUBIC: "Bicubic (interpolated)"}
     if name in fixed:
-        return {"id": name, "title": fixed[name], "look": None, "measured": False}
+        return {"id": name, "title": fixed[name], "look": None}
     run = next(m for m in results.complete if m.stem == name)
-    return {"id": name, "title": titles[run.run_id], "look": look[run.run_id], "measured": True}
+    return {"id": name, "title": titles[run.run_id], "look": look[run.run_id] % svg.LOOKS}
 
 
 def _clips(

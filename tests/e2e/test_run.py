@@ -184,6 +184,25 @@ def test_broken_methods_do_not_stop_the_others(cli, tiny, tmp_path, method_file)
     assert set(records.read_records(out / "records")["model"]) == {"bicubic"}
 
 
+def test_clips_of_one_subject_have_no_intervals(cli, tiny, tmp_path, method_file, figures):
+    def strict(text):
+        return json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
+
+    out, models = tmp_path / "out", f"bicubic,{method_file('near')}"
+    answer = cli("run", "-m", models, "-d", tiny, "-o", out, "--limit", 2, "--json")
+    assert answer.code == 0, answer.err
+    strict(answer.out)
+    table = (out / "table2.md").read_text(encoding="utf-8")
+    assert "All clips are of one subject: there are no intervals" in table
+    assert "±" not in table.partition("- Data:")[0]
+    assert "nan" not in table + (out / "table2.csv").read_text() + (out / "judges.csv").read_text()
+    assert "its lead over" in (out / "index.html").read_text(encoding="utf-8")
+    assert cli("report", "-r", out, "--protocol-grid").code == 0
+    strict(cli("compare", "bicubic", "near", "-r", out, "--json").out)
+    assert "no difference" in cli("compare", "bicubic", "near", "-r", out).out
+    assert cli("claims", "-r", out).code == 0
+
+
 def test_a_method_that_failed_is_not_called_done(cli, tiny, tmp_path, method_file):
     out, path = tmp_path / "out", method_file("half", "raise ValueError('half done')")
     assert cli("run", "-m", "bicubic", "-d", tiny, "-o", out).code == 0

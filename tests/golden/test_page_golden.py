@@ -375,6 +375,26 @@ def test_assets_lie_beside_the_page_without_loss(synthetic, tmp_path):
     assert not list((root / "index-files").iterdir())
 
 
+def test_a_kept_clip_cannot_name_files_elsewhere(synthetic, tmp_path):
+    root = synthetic(tmp_path)
+    keep(root, ("c001",))
+    path = root / "frames" / "c001" / "clip.json"
+    path.write_text(path.read_text().replace('"c001"', '"../../c001"'))
+    with pytest.raises(DataError, match="kept of another clip"):
+        html.write_page(root, assets=True)
+
+
+def test_sixteen_methods_look_different():
+    assert len({svg.swatch(look) for look in range(16)}) == 16
+
+
+def test_the_area_of_a_circle_is_the_number_of_parameters():
+    points = [("A", 0, 1.0, 30.0, 3e6), ("B", 1, 2.0, 31.0, 0.75e6), ("C", 2, 3.0, 29.0, 0.0)]
+    drawing = svg.scatter(points, name="n", x_label="x", y_label="y")
+    radii = [float(r) for r in re.findall(r'class="bubble"[^>]* r="([\d.]+)"', drawing)]
+    assert radii == [20.0, 10.0, 0.0]
+
+
 def test_quoted_frames_are_said_to_be_quotations(synthetic, tmp_path):
     root = synthetic(tmp_path)
     keep(root, ("c001",), frames=tuple(range(4, 10)), licence="MIT")

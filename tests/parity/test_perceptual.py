@@ -9,13 +9,12 @@ import pytest
 import torch
 import torchvision
 
-from fvsr_bench.errors import UsageError, WeightsError
+from fvsr_bench.errors import WeightsError
 from fvsr_bench.evaluate.judges import LpipsJudge
 from fvsr_bench.metrics.perceptual import (
     BACKBONE_FILE,
     LINEAR_FILE,
     load_lpips,
-    refuse_niqe,
     temporal_lpips,
 )
 from fvsr_bench.spec import Clip
@@ -130,9 +129,3 @@ def test_other_files_make_another_run_and_the_same_protocol(folder: Path, tmp_pa
     assert all(set(f) == names for f in found)
     one, _, two = (f["lpips", "lpips-alex-v0.1"] for f in found)
     assert two == pytest.approx(2 * one, rel=1e-5)
-
-
-def test_niqe_is_refused_with_the_reason() -> None:
-    assert isinstance(refuse_niqe(160, 160), UsageError)
-    assert "96 px blocks and needs at least 192 px" in str(refuse_niqe(160, 160))
-    assert "not built in" in str(refuse_niqe(192, 256))

@@ -60,6 +60,16 @@ def test_clips_without_a_value_are_left_out_and_counted():
     assert math.isnan(empty.mean)
 
 
+def test_one_subject_has_no_interval_and_resolves_nothing():
+    for clips in (1, 5):
+        estimate = bootstrap_mean(np.arange(1.0, clips + 1), ["a"] * clips)
+        assert estimate.mean == (clips + 1) / 2
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.half_width)
+        assert not estimate.excludes_zero
+        assert not estimate.bounded
+
+
 def test_a_method_does_not_differ_from_itself():
     x = np.array([1.0, 2.0, 4.0])
     none = paired_difference(x, x)

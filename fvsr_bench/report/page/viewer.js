@@ -124,7 +124,10 @@
     if (!pictures.has(address)) {
       const image = new Image();
       image.src = address;
-      pictures.set(address, image.decode().then(() => image));
+      pictures.set(address, image.decode().then(() => image, (error) => {
+        pictures.delete(address); // it is asked for again
+        throw error;
+      }));
     }
     return pictures.get(address);
   }
@@ -158,6 +161,12 @@
   const compared = data.methods.filter(({ id }) => id !== "gt" && id !== "lr");
   const tiles = data.methods.map(({ id }) => canvas(get("v-tiles"), id, 160, title(id)));
   const errors = compared.map(({ id }) => canvas(get("v-errors"), id, 160, `Error of ${title(id)}`));
+  for (const made of tiles)
+    made.addEventListener("pointerdown", (event) => {
+      const box = made.getBoundingClientRect(), { size } = state.clip;
+      const aim = [event.clientX - box.left, event.clientY - box.top];
+      change({ aim: aim.map((at) => (at / box.width) * size), follow: "" });
+    });
   for (const made of errors) made.nextSibling.textContent = title(made.dataset.id);
   let lenses = [], lensKey = "";
 
@@ -173,8 +182,16 @@
     Object.assign(state, some);
     const mine = ++wanted;
     const names = data.methods.map(({ id }) => id);
-    const found = await Promise.all(names.map((id) => load(state.clip.pictures[id])));
+    let found;
+    try {
+      found = await Promise.all(names.map((id) => load(state.clip.pictures[id])));
+    } catch {
+      get("v-status").textContent = `The pictures of ${state.clip.id} cannot be loaded: is the ` +
+        "folder that belongs to this page beside it?";
+      return;
+    }
     if (mine !== wanted) return; // a later change draws
+    get("v-status").textContent = "";
     draw(new Map(names.map((id, i) => [id, found[i]])));
   }
 
@@ -285,7 +302,8 @@
         path += `${pen}${x(frame).toFixed(1)} ${y(value).toFixed(1)}`;
         pen = "L";
       });
-      const kind = `line s${methods.get(id).look}${chosen(id) ? "" : " faint"}`;
+      const kind = `line s${methods.get(id).look}${chosen(id) ? "" : " faint"}` +
+        (id === state.right && id !== state.left ? " second" : "");
       strip.append(node("path", { class: kind, d: path }));
       const value = values[id][clip.frames[at]];
       if (chosen(id) && value !== null)
@@ -301,7 +319,7 @@
     }
     const said = [...new Set([state.left, state.right])].filter((id) => values[id]).map((id) => {
       const value = values[id][clip.frames[at]];
-      return `${title(id)} ${value === null ? "no face" : value.toFixed(metric.digits)}`;
+      return `${id === state.left ? "━" : "┅"} ${title(id)} ${value === null ? "no face" : value.toFixed(metric.digits)}`;
     });
     get("v-values").textContent = `Frame ${clip.frames[at] + 1}: ${said.join(" · ") || "–"}`;
   }
@@ -325,6 +343,5 @@
     strip.addEventListener(end, () => { seeking = false; });
 
   root.hidden = false;
-  document.body.classList.add("has-viewer");
   change({});
 })();
