@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 10_000
-BLOCK = 1_000  # of them at once: memory does not grow with all times the number of clips
+BLOCK = 1_000  # of them drawn at once, so that many clips do not need much memory
 SEED = 20220521  # any fixed number: the same records always give the same interval
 
 
