@@ -200,17 +200,26 @@ def clip_values(records: pd.DataFrame, metric: str, protocol: EvalProtocol) -> p
     return wide.sort_index()
 
 
-def frame_curve(records: pd.DataFrame, metric: str, protocol: EvalProtocol) -> pd.DataFrame:
-    """Average one metric over clips, frame by frame: one row per frame, one column per run_id."""
+def frame_values(records: pd.DataFrame, metric: str, protocol: EvalProtocol) -> pd.DataFrame:
+    """Return one metric frame by frame: a row per (run_id, clip), a column per frame (0-based).
+
+    PSNR is capped at `psnr_cap`; a frame where nothing could be measured is NaN.
+    """
     key = protocol_key(metric, protocol)
     rows = records[(records["metric"] == metric) & (records["protocol"] == key)]
-    values = rows["value"].to_numpy()
+    mean = rows.groupby(["run_id", "clip", "frame"], observed=True)["value"].mean()
+    wide = pd.DataFrame(mean.unstack("frame"))
     if metric == "psnr":
-        values = np.minimum(values, protocol.psnr_cap)
-    curve = rows.assign(value=values).groupby(["frame", "run_id"], observed=True)["value"].mean()
-    wide = curve.unstack("run_id")
-    wide.columns = wide.columns.astype(str)
+        wide = wide.clip(upper=protocol.psnr_cap)
+    names = ("run_id", "clip")
+    levels = [wide.index.get_level_values(name).astype(str) for name in names]
+    wide.index = pd.MultiIndex.from_arrays(levels, names=names)
     return wide.sort_index()
+
+
+def frame_curve(records: pd.DataFrame, metric: str, protocol: EvalProtocol) -> pd.DataFrame:
+    """Average one metric over clips, frame by frame: one row per frame, one column per run_id."""
+    return frame_values(records, metric, protocol).groupby(level="run_id").mean().T
 
 
 def whole_clip_values(records: pd.DataFrame, metric: str) -> pd.DataFrame:

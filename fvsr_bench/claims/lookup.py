@@ -23,7 +23,7 @@ from fvsr_bench.claims.ledger import (
 from fvsr_bench.claims.rules import Evidence, Item
 from fvsr_bench.errors import DataError
 from fvsr_bench.manifest import DatasetFacts, RunManifest
-from fvsr_bench.records import clip_values, protocol_key
+from fvsr_bench.records import clip_values, frame_values
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS
 from fvsr_bench.spec import EvalProtocol
@@ -178,16 +178,6 @@ def _pairs(claim: Claim) -> list[tuple[str, str]]:
     return []
 
 
-def _frame_values(source: Source, metric: str, run_id: str) -> pd.DataFrame:
-    """Return one metric of one run: a row per clip, a column per frame."""
-    r = source.results.records
-    key = protocol_key(metric, source.protocol)
-    rows = r[(r["metric"] == metric) & (r["protocol"] == key) & (r["run_id"] == run_id)]
-    wide = rows.pivot_table(index="clip", columns="frame", values="value", observed=True)
-    wide.index = wide.index.astype(str)
-    return wide.sort_index()
-
-
 def _per_frame(
     measured: Frames,
     metric: str,
@@ -195,7 +185,8 @@ def _per_frame(
     source: Source,
     found: dict[str, RunManifest],
 ) -> tuple[Item, ...]:
-    tables = {name: _frame_values(source, metric, run.run_id) for name, run in found.items()}
+    every = frame_values(source.results.records, metric, source.protocol)
+    tables = {name: pd.DataFrame(every.loc[run.run_id]) for name, run in found.items()}
     level = 1 - 0.05 / max(1, len(pairs) * measured.first)
     items = []
     for a, b in pairs:
@@ -216,7 +207,8 @@ def _rise(
 ) -> tuple[Item, ...]:
     if measured.of not in found:
         return ()
-    wide = _frame_values(source, metric, found[measured.of].run_id)
+    values = frame_values(source.results.records, metric, source.protocol)
+    wide = pd.DataFrame(values.loc[found[measured.of].run_id])
     columns = wide.columns.to_numpy(dtype=int)
     early, late = (
         wide.loc[:, keep] for keep in (columns < measured.early, columns >= measured.late)

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from fvsr_bench.manifest import RunManifest
-from fvsr_bench.records import clip_values, protocol_key
+from fvsr_bench.records import clip_values, frame_values
 from fvsr_bench.report import svg
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS, Metric, Row, Table, is_whole
@@ -68,7 +68,7 @@ def build(
     rows = [row for row in table.rows if row.cells]
     if not rows:
         return Charts(first=None, every=None, paired=(), cost=None)
-    wide = frame_values(results, "psnr", protocol)
+    wide = frame_values(results.records, "psnr", protocol)
     frames = int(wide.columns.max()) + 1
     return Charts(
         first=_frames(wide, rows, look, min(FIRST, frames)),
@@ -76,17 +76,6 @@ def build(
         paired=_paired(results, protocol, table, rows, look),
         cost=_cost(rows, look),
     )
-
-
-def frame_values(results: Results, metric: str, protocol: EvalProtocol) -> pd.DataFrame:
-    """Return one metric of all runs: a row per (run id, clip), a column per frame (0-based)."""
-    r = results.records
-    rows = r[(r["metric"] == metric) & (r["protocol"] == protocol_key(metric, protocol))]
-    mean = rows.groupby(["run_id", "clip", "frame"], observed=True)["value"].mean()
-    wide = pd.DataFrame(mean.unstack("frame"))
-    if metric == "psnr":
-        wide = wide.clip(upper=protocol.psnr_cap)
-    return wide.sort_index()
 
 
 def _frames(wide: pd.DataFrame, rows: list[Row], look: Mapping[str, int], count: int) -> Chart:

@@ -9,8 +9,8 @@ from matplotlib.patches import Rectangle
 
 from fvsr_bench.errors import DataError
 from fvsr_bench.manifest import RunManifest
-from fvsr_bench.records import clip_values
-from fvsr_bench.report import charts, figures, tables
+from fvsr_bench.records import clip_values, frame_values
+from fvsr_bench.report import figures, tables
 from fvsr_bench.report.ablation import is_cell
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.viewer import still_index
@@ -147,7 +147,7 @@ def _cell(source: Source, clip: KeptClip, name: str, at: int, parts: Sequence[st
     run = next((m for m in source.results.complete if m.stem == name), None)
     text = ""
     if run is not None:
-        values = charts.frame_values(source.results, "psnr", source.protocol)
+        values = frame_values(source.results.records, "psnr", source.protocol)
         row = values.index.get_loc((run.run_id, clip.clip))
         text = f"{values[clip.frames[at]].to_numpy(float)[row]:.2f} dB"
     return Cell(image=image, size=clip.size, boxes=boxes, text=text, framed=name == GT)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fvsr_bench.errors import UsageError
 from fvsr_bench.manifest import RunManifest
-from fvsr_bench.records import clip_values
-from fvsr_bench.report import charts, svg, tables
+from fvsr_bench.records import clip_values, frame_values
+from fvsr_bench.report import svg, tables
 from fvsr_bench.report.choose import describe_rank, ranking
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS
@@ -223,7 +223,7 @@ def _clips(
     by_stem = {m.stem: m.run_id for m in results.complete}
     measured = {}
     for metric in METRICS:
-        wide = charts.frame_values(results, metric.name, protocol)
+        wide = frame_values(results.records, metric.name, protocol)
         if len(wide):
             measured[metric.name] = wide.round(metric.digits + 2)
     out = []
