@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -28,6 +27,7 @@ from fvsr_bench.data.portraits import PHOTOS, PORTRAITS, Photo, Portrait
 from fvsr_bench.data.store import ClipInfo, DatasetMeta, DatasetWriter
 from fvsr_bench.errors import DataError
 from fvsr_bench.files import writing
+from fvsr_bench.manifest import package_version
 from fvsr_bench.spec import DEGRADATIONS
 
 NOTE = "demo: animated photographs, not 300-VW"
@@ -107,7 +107,7 @@ def demo_meta() -> DatasetMeta:
         crop="animated camera",
         margin=0.0,  # no face was detected
         seed=SEED,
-        tools={**{name: _version(name) for name in packages}, "opencv": cv2.__version__},
+        tools={**{name: package_version(name) for name in packages}, "opencv": cv2.__version__},
         settings={
             "recipe": RECIPE,
             "styles": [style.name for style in STYLES],
@@ -115,13 +115,6 @@ def demo_meta() -> DatasetMeta:
         },
         notes=NOTE,
     )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def build_demo(root: Path, on_clip: OnClip | None = None) -> None:

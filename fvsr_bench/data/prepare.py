@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,7 @@ from fvsr_bench.data.video import (
 from fvsr_bench.errors import DataError
 from fvsr_bench.faces.detector import FaceDetector
 from fvsr_bench.files import write_atomic
+from fvsr_bench.manifest import package_version
 from fvsr_bench.spec import DEGRADATIONS, digest
 
 _TOOLS = ("fvsr-bench", "facenet-pytorch", "torch", "av", "opencv-python", "pillow")
@@ -96,7 +96,7 @@ def prepare(
         margin=options.margin,
         seed=options.seed,
         split_by=options.split,
-        tools={tool: _version(tool) for tool in _TOOLS},
+        tools={tool: package_version(tool) for tool in _TOOLS},
         settings=json.loads(json.dumps(settings)),
     )
     writer = DatasetWriter(out, meta)
@@ -318,10 +318,3 @@ def _nothing(sources: list[Source], skipped: list[dict[str, Any]], out: Path) ->
     reasons = Counter(row["reason"] for row in skipped).most_common(2)
     text = "; ".join(f"{reason} ({count}x)" for reason, count in reasons) or "no frames"
     return f"no clip could be made from {len(sources)} video(s): {text}. Nothing is in {out}."
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ModuleNotFoundError:
-        return "unknown"
