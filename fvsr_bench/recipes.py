@@ -19,7 +19,6 @@ PAPER = TrainRecipe(
     clip_grad=0.0,
     ema=0.0,
     hflip=False,
-    zero_init=False,
     precision="fp32",
 )
 

@@ -127,7 +127,6 @@ class TrainRecipe:
     ema: float = 0.999  # decay of the averaged weights; 0 = off
     hflip: bool = True
     losses: Mapping[str, float] = field(default_factory=lambda: {"mse": 1.0})
-    zero_init: bool = True  # zero-initialised heads that add to an interpolated frame
     precision: Literal["bf16", "fp32"] = "bf16"
 
 
