@@ -60,6 +60,7 @@ class About:
     origin: str = ""  # of the weights
     trained_for: str = ""  # degradation/phase of the weights' card
     steps: int = 0  # of the training, whichever of them gave the weights
+    before: int = 0  # steps of the training that gave the weights it started from
     losses: str = ""  # terms of the training, e.g. "flow+mse"; "" = no training, or unknown
     notes: str = ""  # what the weights' card wants a reader to know
     mismatch: str = ""  # why the weights do not fit the data, when evaluated nevertheless

@@ -182,7 +182,7 @@ def find_weights(method: str, weights: str | Path | None = None) -> Path:
     if weights is not None and Path(tag).is_file():
         raise WeightsError(
             f"{tag} is no .safetensors file; if other people's program made it: "
-            f"`fvsr-bench weights convert {tag} --method {name} --out FILE.safetensors`."
+            f"`fvsr-bench weights convert {tag} --method {method} --out FILE.safetensors`."
         )
     for folder in weight_folders():
         path = folder / name / f"{tag}.safetensors"
@@ -192,7 +192,7 @@ def find_weights(method: str, weights: str | Path | None = None) -> Path:
     raise WeightsError(
         f"{name} has no weights tagged '{tag}'"
         + (f" (has: {', '.join(have)})" if have else "")
-        + f"; run `fvsr-bench train {name} --data DIR` or give a .safetensors file."
+        + f"; run `fvsr-bench train {method} --data DIR` or give a .safetensors file."
     )
 
 
@@ -241,6 +241,19 @@ def load_card(method: str, weights: str | Path | None = None) -> ModelCard:
             f"{path} holds weights of '{card.method}', not of '{method_name(method)}'."
         )
     return card
+
+
+def steps_before(card: ModelCard) -> int:
+    """Return the training steps of the weights that a training started from.
+
+    They are looked for, by their SHA-256, among the method's weights; 0 = none, or not there.
+    """
+    wanted = card.made_from.get("start")
+    for tag in weights_tags(card.method) if wanted else ():
+        start = read_card(find_weights(card.method, tag))
+        if start.sha256 == wanted:
+            return int(start.recipe.get("steps") or start.steps) + steps_before(start)
+    return 0
 
 
 def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Tensor]:

@@ -27,17 +27,23 @@ def convert(
         ),
     ],
     method: Annotated[
-        str, typer.Option(help="Which method the weights are of: sofvsr, frvsr, tecogan, …")
+        str, typer.Option(help="Which method the weights are of: sofvsr, frvsr, ./my_model.py, …")
     ],
     out: Annotated[Path, typer.Option(help="File to write: NAME.safetensors.")],
     degradation: Annotated[
         str, typer.Option(help="What LR the weights were trained for: bi, bd15 or bd16.")
+    ] = "",
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, for the card. Default: as the code says.")
     ] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite weights that are not converted ones.")
     ] = False,
 ) -> None:
     """Convert a checkpoint of other people's code, so that it computes what their code computes.
+
+    A method without layouts of other people's code takes its own network's state dict: of
+    ./my_model.py, say, trained elsewhere. Beside the file, as my_model.safetensors, `run` finds it.
 
     The layout is recognised from the tensors' names and shapes; every tensor is used or named. The
     card says what the weights mean: degradation and phase, colour, units of the flow, resizing. No
@@ -52,13 +58,16 @@ def convert(
 
         fvsr-bench weights convert model_best_mc.pt model_best_espcn.pt --method vespcn_jy
         --out jy.safetensors
+
+        fvsr-bench weights convert mine.pth --method ./my_model.py --degradation bi
+        --out my_model.safetensors
     """
     from fvsr_bench.cli.output import say
     from fvsr_bench.convert import convert as run
     from fvsr_bench.convert import save_converted
 
     _check_target(out, force)
-    done = run(files, method, degradation=degradation, tag=out.stem)
+    done = run(files, method, degradation=degradation, tag=out.stem, licence=licence)
     card = save_converted(done, out)
     say(f"{out}: {_summary(done)}")
     say(f"  {card.degradation}, {card.phase} phase; {card.semantics['authors_code']}")

@@ -15,6 +15,7 @@ from torch import Tensor
 from fvsr_bench import registry
 from fvsr_bench.convert import sofvsr, tecogan, vespcn
 from fvsr_bench.convert.layout import Fit, Layout, first, fit
+from fvsr_bench.convert.own import own_layout
 from fvsr_bench.convert.readers import Checkpoint, read_checkpoint
 from fvsr_bench.errors import UsageError, WeightsError, unknown
 from fvsr_bench.spec import DEGRADATIONS, Degradation, ModelCard
@@ -42,14 +43,15 @@ class Converted:
 
 
 def layouts_of(method: str) -> list[Layout]:
-    """Return the layouts that a method's SPEC names. Raises UsageError if there are none."""
+    """Return the layouts that a method's SPEC names; without any, its own network is the layout.
+
+    Raises UsageError for a method that has no weights.
+    """
     spec = registry.load_spec(method)
+    if not spec.trainable:
+        raise UsageError(f"method '{method}' has no weights (trainable=False in its SPEC).")
     if not spec.layouts:
-        able = [n for n in registry.methods() if _layout_names(n)]
-        raise UsageError(
-            f"nobody else's weights are known for method '{method}'; "
-            f"`weights convert` reads those of {', '.join(able)}."
-        )
+        return [own_layout(method)]
     for name in spec.layouts:
         if name not in LAYOUTS:
             raise unknown(f"layout in the SPEC of '{method}':", name, LAYOUTS)
@@ -136,9 +138,14 @@ def choose_degradation(fit_: Fit, shapes: Mapping[str, tuple[int, ...]], named: 
 
 
 def convert(
-    files: Sequence[Path], method: str, *, degradation: str = "", tag: str = "converted"
+    files: Sequence[Path],
+    method: str,
+    *,
+    degradation: str = "",
+    tag: str = "converted",
+    licence: str = "",
 ) -> Converted:
-    """Read checkpoints of other people's code as weights of `method`.
+    """Read checkpoints of other people's code, or of the method's own network, as its weights.
 
     Every tensor is used or on the layout's list of what is no weight; every shape is checked
     against the network that the card's options build. Raises WeightsError or UsageError.
@@ -157,7 +164,7 @@ def convert(
         degradation=trained_for.name,
         phase=trained_for.phase,
         origin="converted from " + " + ".join(path.name for path in files),
-        licence=found.layout.licence,
+        licence=licence or found.layout.licence,
         data=found.layout.data,
         recipe={"name": "the authors'"},
         steps=0,
@@ -182,36 +189,35 @@ def save_converted(converted: Converted, out: Path) -> ModelCard:
     return registry.save_weights(out, converted.state, converted.card)
 
 
-def _expected(method: str, options: dict, checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the network's tensors, without taking memory for them."""
+def _expected(method: str, options: dict, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the network's tensors without values: they take no memory."""
     try:
         with torch.device("meta"):
-            own = registry.build(method, options).state_dict()
+            return dict(registry.build(method, options).state_dict())
     except Exception as error:
         text = " ".join(str(error).split())
         raise WeightsError(f"{checkpoint.path} has sizes no network can have: {text}.") from error
-    return {name: tuple(tensor.shape) for name, tensor in own.items()}
 
 
-def _apply(
-    found: Fit, checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
+def _apply(found: Fit, checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Permute every tensor into its place; WeightsError for a wrong shape or value."""
     state, wrong, bad = {}, [], []
     for rule in found.rules:
         theirs = checkpoint.tensors[rule.theirs]
-        want = expected.get(rule.ours)
+        own = expected.get(rule.ours)
+        want = None if own is None else tuple(own.shape)
         try:
             ours = rule.change(theirs)
         except (RuntimeError, IndexError, ValueError):  # another number of dimensions
             ours = None
-        if ours is None or want is None or tuple(ours.shape) != want:
+        if ours is None or own is None or want is None or tuple(ours.shape) != want:
             size = f"{math.prod(want)} values, as ours {want}" if want else "nothing"
             wrong.append(f"{rule.theirs} {tuple(theirs.shape)} (expected {size})")
-        elif not theirs.is_floating_point() or not bool(torch.isfinite(theirs).all()):
+        elif own.is_floating_point() != theirs.is_floating_point() or not _finite(theirs):
             bad.append(rule.theirs)
         else:
-            state[rule.ours] = ours.float().contiguous()
+            ours = ours.float() if own.is_floating_point() else ours.to(own.dtype)
+            state[rule.ours] = ours.contiguous()
     left = sorted(expected.keys() - {rule.ours for rule in found.rules})
     if wrong or left:
         what = first([*wrong, *(f"no tensor for {name}" for name in left)])
@@ -221,3 +227,7 @@ def _apply(
             f"{checkpoint.path} holds values that are no finite numbers: {first(bad)}."
         )
     return state
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())

@@ -152,12 +152,17 @@ def claim(folder: Folder, facts: DatasetFacts) -> None:
 
 
 def _finished(row: _Row, folder: Folder) -> bool:
-    """Take over the manifest of a run that is complete on disk, perhaps with more judges."""
+    """Take over the manifest of a run that is complete on disk, perhaps with more judges.
+
+    What a reader is told of the method is that of today: it decides no number.
+    """
     for path in sorted(folder.manifests.glob(f"{row.manifest.model}-*.json")):
         stored = read_manifest(path)
         done = stored.status == "complete" and folder.final(stored).exists()
         if done and covers(stored, row.manifest):
-            row.manifest = stored
+            about = row.manifest.about
+            about = dataclasses.replace(about, parameters=stored.about.parameters)
+            row.manifest = dataclasses.replace(stored, about=about)
             return True
     return False
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fvsr_bench import registry
 from fvsr_bench.data.store import Dataset
-from fvsr_bench.errors import FvsrError, UsageError, WeightsError, unknown
+from fvsr_bench.errors import FvsrError, ModelError, UsageError, WeightsError, unknown
 from fvsr_bench.evaluate.judges import Judge
 from fvsr_bench.infer import Precision
 from fvsr_bench.manifest import About, DatasetFacts, Identity, RunManifest, Status
@@ -144,7 +146,7 @@ def plan(job: Job, setting: Setting) -> RunManifest:
         card = registry.load_card(job.method, job.weights)
     except WeightsError as error:
         if job.weights is None and not registry.weights_tags(job.method):
-            reason = f"no weights: run `fvsr-bench train {name} --data DIR`"
+            reason = f"no weights: run `fvsr-bench train {job.method} --data DIR`"
             return _refusal(job, setting, about, "no-weights", reason)
         return _refusal(job, setting, about, "failed", str(error))
     job = dataclasses.replace(job, weights=card.tag) if job.weights else job
@@ -158,6 +160,7 @@ def plan(job: Job, setting: Setting) -> RunManifest:
         origin=card.origin,
         trained_for=f"{card.degradation}/{card.phase}",
         steps=int(card.recipe.get("steps") or card.steps),
+        before=registry.steps_before(card),
         losses="+".join(sorted(card.recipe.get("losses") or ())),
         notes=card.notes,
         mismatch=mismatch(card, setting.dataset),
@@ -234,14 +237,31 @@ def wrong_scale(card: ModelCard, dataset: Dataset) -> str:
 
 
 def source_digest(method: str) -> str:
-    """Hash the method's own file, or its folder: edited code must not pass for measured code."""
+    """Hash the method's own file, or its folder: edited code must not pass for measured code.
+
+    Beside a single file, what it may share with its neighbours counts as well: `_*.py`.
+    """
     if method.endswith(".py"):
-        files = [Path(method)]
+        path = Path(method)
     else:
-        module = sys.modules[registry.methods()[method].module]
-        path = Path(str(module.__file__))
-        files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    return _hash(files)
+        path = Path(str(sys.modules[registry.methods()[method].module].__file__))
+    if path.name == "__init__.py":
+        return _hash(sorted(path.parent.rglob("*.py")))
+    shared = (p for p in sorted(path.parent.glob("_*.py")) if not p.name.startswith("__"))
+    return _hash([path, *shared])
+
+
+def built_in_weights(method: str) -> str:
+    """Hash what an untrainable method's `build` brings along, a checkpoint, say; "" = nothing."""
+    try:
+        state = registry.build(method).state_dict()
+    except ModelError:  # loading it for the run says why
+        return ""
+    content = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return content.hexdigest() if state else ""
 
 
 @functools.cache
@@ -261,7 +281,8 @@ def _manifest(
     job: Job, setting: Setting, about: About, spec: ModelSpec, card: ModelCard | None
 ) -> RunManifest:
     options = dict(card.options) if card else dict(spec.options)
-    identity = _identity(job, setting, options, source_digest(job.method), card)
+    built_in = "" if card else built_in_weights(job.method)
+    identity = _identity(job, setting, options, source_digest(job.method), card, built_in)
     return _row(job, setting, about, identity, "running", "", card.tag if card else "none")
 
 
@@ -271,7 +292,12 @@ def _refusal(job: Job, setting: Setting, about: About, status: Status, reason: s
 
 
 def _identity(
-    job: Job, setting: Setting, options: dict, source: str, card: ModelCard | None
+    job: Job,
+    setting: Setting,
+    options: dict,
+    source: str,
+    card: ModelCard | None,
+    built_in: str = "",
 ) -> Identity:
     from fvsr_bench import __version__
 
@@ -282,7 +308,7 @@ def _identity(
         source=source,
         blocks=blocks_digest(),
         weights=card.tag if card else job.weights or "none",
-        weights_sha256=card.sha256 if card else "",
+        weights_sha256=card.sha256 if card else built_in,
         dataset=setting.dataset.id,
         split=setting.split,
         clips=digest(list(setting.clips)),

@@ -193,17 +193,21 @@ def titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
 
 
 def _training(rows: Sequence[Row]) -> list[str]:
-    """Say for how many steps the networks were trained; whether equally is for all to see."""
-    titles: dict[int, list[str]] = {}
+    """Say for how many steps of which losses the networks were trained; all see how equally."""
+    titles: dict[tuple[int, int, str], list[str]] = {}
     for row in rows:
-        if row.manifest.about.steps:
-            titles.setdefault(row.manifest.about.steps, []).append(row.title)
-    if not titles:
-        return []
-    if len(titles) == 1:
-        return [f"Training: each network for {next(iter(titles)):,} steps."]
-    groups = (f"{', '.join(names)} {steps:,} steps" for steps, names in sorted(titles.items()))
-    return [f"Training: {'; '.join(groups)}."]
+        about = row.manifest.about
+        if about.steps:
+            key = (about.before + about.steps, about.before, about.losses)
+            titles.setdefault(key, []).append(row.title)
+    groups = []
+    for (steps, before, losses), names in sorted(titles.items()):
+        count = f"{before:,} + {steps - before:,}" if before else f"{steps:,}"
+        text = f"{', '.join(names)} {count} steps"
+        if losses:
+            text += f" on {', '.join(losses.split('+'))}"
+        groups.append(text)
+    return [f"Training: {'; '.join(groups)}."] if groups else []
 
 
 def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) -> tuple[str, ...]:

@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from fvsr_bench import evaluate, records, report
 from fvsr_bench.cli import report as pages
 from fvsr_bench.color import to_uint8
 from fvsr_bench.data.store import Dataset, open_dataset
+from fvsr_bench.evaluate.plan import built_in_weights, source_digest
 from fvsr_bench.faces.judge import face_distance
 from fvsr_bench.infer import super_resolve
 from fvsr_bench.metrics import temporal
@@ -454,3 +456,26 @@ def test_weights_of_another_seed_are_a_variant_of_their_own(
     assert cli(*words).code == 0
     assert (tmp_path / "out" / "table2.md").read_text().count("| Dummy") == 1
     assert re.search(r"\| Dummy +\| +1 \|", (tmp_path / "out" / "seeds.md").read_text())
+
+
+def test_code_beside_a_method_and_weights_inside_it_count_as_the_method(tmp_path, method_file):
+    """Edited code, or another checkpoint, must not pass for what was measured."""
+    method = method_file("mine")
+    alone = source_digest(str(method))
+    (tmp_path / "other.py").write_text("x = 1")
+    assert source_digest(str(method)) == alone
+    (tmp_path / "_blocks.py").write_text("x = 1")
+    assert source_digest(str(method)) != alone
+    assert built_in_weights(str(method)) == ""
+    holder = method_file("holder")
+    source = holder.read_text().replace(
+        "class Net(nn.Module):",
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.gain = nn.Parameter(torch.load(PATH))\n",
+    )
+    holder.write_text(source.replace("PATH", repr(str(tmp_path / "gain.pt"))))
+    torch.save(torch.ones(1), tmp_path / "gain.pt")
+    first = built_in_weights(str(holder))
+    torch.save(torch.full((1,), 2.0), tmp_path / "gain.pt")
+    assert first
+    assert built_in_weights(str(holder)) != first

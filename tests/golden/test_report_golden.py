@@ -132,7 +132,7 @@ def test_paired_differences_are_those_of_the_clips(rendered, synthetic_psnr):
     ("fapn", "vespcn", "expected"),
     [
         (0, 0, ""),
-        (4000, 4000, "- Training: each network for 4,000 steps."),
+        (4000, 4000, "- Training: FAPN, VESPCN 4,000 steps."),
         (4000, 1200, "- Training: VESPCN 1,200 steps; FAPN 4,000 steps."),
     ],
 )
