@@ -13,6 +13,8 @@ from fvsr_bench.nn import FrameRecurrent
 from fvsr_bench.spec import ModelSpec, Published, TrainRecipe
 
 _TABLE2 = "Table 2, column 'FRVSR'"
+# LR frames decimated by [::4]: what is interpolated starts at the corner, too
+_CORNER = {"skip": "corner-bicubic", "upsampling": "corner-bilinear"}
 
 SPEC = ModelSpec(
     build=FrameRecurrent,
@@ -23,8 +25,8 @@ SPEC = ModelSpec(
     options={"blocks": 10},
     tags={
         "10-128": {"width": 128, "skip": "none"},
-        # LR frames decimated by [::4]: what is interpolated starts at the corner, too
-        "bd15": {"skip": "corner-bicubic", "upsampling": "corner-bilinear"},
+        "bd15": _CORNER,
+        "bd16": _CORNER,
     },
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
     ablations={"hr-feedback": {"feedback": False}},

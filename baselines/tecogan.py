@@ -14,6 +14,8 @@ from fvsr_bench.nn import FrameRecurrent
 from fvsr_bench.spec import ModelSpec, Published, TrainRecipe
 
 _TABLE2 = "Table 2, column 'TecoGan'"
+# LR frames decimated by [::4]: what is interpolated starts at the corner, too
+_CORNER = {"skip": "corner-bicubic", "upsampling": "corner-bilinear"}
 
 SPEC = ModelSpec(
     build=FrameRecurrent,
@@ -22,8 +24,7 @@ SPEC = ModelSpec(
     licence="MIT (reimplementation; authors' code: Apache-2.0)",
     lookahead=0,
     options={"blocks": 16},
-    # LR frames decimated by [::4]: what is interpolated starts at the corner, too
-    tags={"bd15": {"skip": "corner-bicubic", "upsampling": "corner-bilinear"}},
+    tags={"bd15": _CORNER, "bd16": _CORNER},
     recipe=TrainRecipe(losses={"mse": 1.0, "flow": 1.0}),
     ablations={"hr-feedback": {"feedback": False}},
     layouts=("tecogan-torch", "tecogan-tf"),

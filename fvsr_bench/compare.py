@@ -20,6 +20,7 @@ from fvsr_bench.report.tables import METRICS, Metric
 from fvsr_bench.report.text import paired
 from fvsr_bench.spec import EvalProtocol
 from fvsr_bench.statistics import (
+    FEWEST,
     Estimate,
     clips_needed,
     cohen_dz,
@@ -31,7 +32,6 @@ from fvsr_bench.statistics import (
 )
 
 ALPHA = 0.05
-FEWEST = 6  # clips: with 5, Wilcoxon's smallest two-sided p is 2 / 2^5 = 0.0625
 Winner = Literal["a", "b", ""]  # "" = not resolved
 
 
@@ -227,8 +227,8 @@ def verdict(c: Comparison) -> str:
     }[c.winner]
     if c.difference.clips < FEWEST:
         head += f" (nor could it be with {c.difference.clips} clips)"
-    elif not c.difference.bounded:
-        head += " (nor could it be with one subject)"
+    elif not c.difference.conclusive:
+        head += f" (nor could it be with {c.subjects} subject{'s' if c.subjects > 1 else ''})"
     return f"{head}: {numbers}; {margin}"
 
 

@@ -26,6 +26,7 @@ PAPER = TrainRecipe(
 # section 4.2, the others are not given there), and TecoGAN's. Its authors' code has 0.01 for the
 # discriminator, 0.02 for each layer's features and 0.5 for ping-pong, beside squares that it adds
 # up over three channels of frames in [-1, 1]: 12 times our MSE. Ping-pong's L1 doubles likewise.
+# (The method's own warping error keeps its weight of 1; theirs would be 3 / 12.)
 LOSSES: dict[str, dict[str, float]] = {
     "face": {"organ": 0.05, "face": 0.01},
     "gan": {"gan": 1e-3},

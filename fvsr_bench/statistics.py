@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 10_000
+FEWEST = 6  # subjects, or clips: of 5 that agree by chance in sign there are 2 / 2^5 = 6 %
 BLOCK = 1_000  # of them drawn at once, so that many clips do not need much memory
 SEED = 20220521  # any fixed number: the same records always give the same interval
 
@@ -23,6 +24,7 @@ class Estimate:
     low: float
     high: float
     clips: int
+    subjects: int | None = None  # that were resampled; None = not by resampling
 
     @property
     def half_width(self) -> float:
@@ -35,9 +37,14 @@ class Estimate:
         return math.isfinite(self.low)
 
     @property
+    def conclusive(self) -> bool:
+        """Whether the interval may decide anything: that of few subjects is only their range."""
+        return self.bounded and (self.subjects is None or self.subjects >= FEWEST)
+
+    @property
     def excludes_zero(self) -> bool:
-        """True when the whole interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
+        """True when the whole interval lies on one side of zero, and is not that of a few."""
+        return self.conclusive and (self.low > 0 or self.high < 0)
 
 
 def resample_counts(clusters: Sequence[str], *, seed: int = SEED) -> Iterator[np.ndarray]:
@@ -89,9 +96,10 @@ def bootstrap_ratio(
     top, bottom = top[keep], bottom[keep]
     ratios = np.concatenate([(n @ top) / (n @ bottom) for n in resample_counts(names, seed=seed)])
     tail = 50 * (1 - level)
-    low, high = np.percentile(ratios, [tail, 100 - tail]) if len(set(names)) > 1 else [np.nan] * 2
-    mean = top.mean() / bottom.mean()
-    return Estimate(mean=float(mean), low=float(low), high=float(high), clips=clips)
+    subjects = len(set(names))
+    low, high = np.percentile(ratios, [tail, 100 - tail]) if subjects > 1 else [np.nan] * 2
+    mean = float(top.mean() / bottom.mean())
+    return Estimate(mean=mean, low=float(low), high=float(high), clips=clips, subjects=subjects)
 
 
 def paired_difference(

@@ -58,7 +58,7 @@ def judge_measured(claim: Claim, evidence: Evidence, same_data: bool) -> Verdict
     """Judge one claim by its evidence."""
     if not evidence.items:
         return Verdict.NOT_TESTED
-    if not all(item.estimate.bounded for item in evidence.items):  # one subject
+    if not all(item.estimate.conclusive for item in evidence.items):  # too few subjects
         absolute = claim.kind in ("cell", "level") and not same_data
         return Verdict.OTHER_DATA if absolute else Verdict.NOT_RESOLVED
     return RULES[claim.kind].judge(claim, evidence, same_data)

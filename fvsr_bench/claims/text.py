@@ -53,7 +53,7 @@ def evidence_text(j: Judged) -> str:
     if j.claim.kind == "difference" and j.measured == Verdict.NOT_RESOLVED:
         e = items[0].estimate
         what = "direction as claimed, amount not" if e.low > 0 else "interval holds zero"
-        what = what if e.bounded else "one subject"
+        what = what if e.conclusive else "too few subjects"
         missing = "; ".join(part for part in (what, missing) if part)
     if len(items) <= 4:
         text = "; ".join(item_text(j, item) for item in items)

@@ -183,20 +183,20 @@ def _test(method: str, bi: Results, other: Results | None, protocol: EvalProtoco
 
 
 def answer(gap: Estimate | None, paper: float) -> Answer:
-    """Judge a measured gap (dB) by the paper's: supported when the interval comes within 1 dB.
+    """Judge a measured gap (dB) by the paper's: supported when its interval lies within 1 dB of it.
 
     "too small": the whole interval lies nearer to zero than that, so the mismatch alone does not
     explain the paper's number; "too large": it would make it even lower.
     """
     if gap is None:
         return "not tested"
-    if not gap.bounded:
+    if not gap.conclusive:
         return "not resolved"
     if gap.low > paper + NEAR:
         return "too small"
     if gap.high < paper - NEAR:
         return "too large"
-    inside = paper - NEAR <= gap.mean <= paper + NEAR
+    inside = paper - NEAR <= gap.low and gap.high <= paper + NEAR
     return "supported" if inside else "not resolved"
 
 

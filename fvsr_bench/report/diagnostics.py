@@ -12,7 +12,7 @@ from fvsr_bench.report.text import md_table
 def shift_markdown(rows: Sequence[ShiftRow], note: str) -> str:
     """Render the diagnostic as Markdown, warnings below the table."""
     head = ["Method", "weights", "right, px", "down, px", "spread, px", "displaced clips"]
-    head += ["PSNR without shift, dB", "SSIM without shift"]
+    head += ["gain in PSNR, dB", "gain in SSIM"]
     names = titles([row.manifest for row in rows])
     body = [
         [

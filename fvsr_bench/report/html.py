@@ -19,9 +19,9 @@ from fvsr_bench.report.sections import PaperTables, plain_tables
 from fvsr_bench.report.tables import ONLY_OTHERS, Cell, Row, Table, table1_rows, table2
 from fvsr_bench.report.text import interval, number, plus_minus
 from fvsr_bench.spec import FAPN_PROTOCOL, EvalProtocol
+from fvsr_bench.statistics import FEWEST
 from fvsr_bench.strips import read_shown
 
-FEWEST = 6  # clips: below, no test of paired clips can reach 5 %
 BUDGET = 24_000_000  # bytes of pictures in a page; the rest of a page is far below one million
 
 
@@ -126,6 +126,8 @@ def summary(table: Table) -> str:
         text += f" {clips.capitalize()} {are} too few to tell methods apart."
     elif not cell.ours.bounded:
         text += " All are of one subject, and say nothing of others."
+    elif not cell.ours.conclusive:
+        text += f" They are of {cell.ours.subjects} subjects, too few to tell methods apart."
     face = [row for row in rows if "face" in row.cells and row.cells["face"].best]
     if face:
         value = number(face[0].cells["face"].ours.mean, 3)

@@ -26,7 +26,7 @@ COLUMNS = (
     JudgeColumn(metric="same-person", title="Face distance < 0.6 (share) ↑", digits=3),
     JudgeColumn(metric="identity-jitter", title="Identity jitter", digits=3),
     JudgeColumn(metric="tof", title="tOF (px) ↓", digits=3),
-    JudgeColumn(metric="warping-error", title="Warping error ↓", digits=5),
+    JudgeColumn(metric="warping-error", title="Warping error", digits=5),
     JudgeColumn(metric="tpsnr", title="tPSNR (dB) ↑", digits=2),
     JudgeColumn(metric="lpips", title="LPIPS ↓", digits=3),
     JudgeColumn(metric="tlp100", title="tLP100 ↓", digits=3),
@@ -88,8 +88,9 @@ def judges_markdown(rows: Sequence[Mapping[str, str | Estimate]], note: str) -> 
         )
     notes = [
         f"Data: {note}.",
-        "Mean over clips ± half the 95 % bootstrap interval over clips. Identity jitter is neither "
-        "better high nor low: the ground truth's own motion has some.",
+        "Mean over clips ± half its 95 % bootstrap interval; whole subjects are resampled. Warping "
+        "error and identity jitter are neither better high nor low: the ground truth has its own, "
+        "which is not measured here, and blur lowers both.",
     ]
     lines = ["**Other judges**", "", *md_table(head, body), "", *(f"- {n}" for n in notes), ""]
     return "\n".join(lines)

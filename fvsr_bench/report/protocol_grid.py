@@ -19,7 +19,7 @@ from fvsr_bench.records import clip_values, protocol_key
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.tables import METRICS, Metric, titles
 from fvsr_bench.spec import FAPN_PROTOCOL, Average, EvalProtocol, Frames
-from fvsr_bench.statistics import resample_counts
+from fvsr_bench.statistics import FEWEST, resample_counts
 
 WINDOWS: Mapping[str, Mapping[str, Any]] = {
     "gaussian11": {},
@@ -161,7 +161,7 @@ def _pairs(
         values = sign * table[order].to_numpy(np.float64)
         d = values[:, first] - values[:, second]
         low, high = np.percentile(d.T @ weights, [2.5, 97.5], axis=1)
-        if len(set(clusters)) < 2:  # one subject says nothing of others
+        if len(set(clusters)) < FEWEST:  # their interval decides nothing
             low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
         mean = d.mean(axis=0)
         tally += np.stack([mean > 0, low > 0, mean < 0, high < 0])

@@ -12,7 +12,7 @@ from fvsr_bench.records import clip_values, measured_frames, protocol_key, selec
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.shift import shift_warnings
 from fvsr_bench.spec import EvalProtocol
-from fvsr_bench.statistics import Estimate, bootstrap_mean, paired_difference
+from fvsr_bench.statistics import FEWEST, Estimate, bootstrap_mean, paired_difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +218,14 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
         "since clips of one face are alike. Difference: ours minus paper. The paper measured on "
         "300-VW faces: a difference to it mixes method, training and data.",
     ]
-    if len(set(results.facts.clips.values())) == 1:
+    subjects = len(set(results.facts.clips.values()))
+    if subjects == 1:
         notes.append("All clips are of one subject: there are no intervals, nothing is resolved.")
+    elif subjects < FEWEST:
+        notes.append(
+            f"The clips are of {subjects} subjects: an interval is hardly more than their range, "
+            f"and no difference counts as resolved (from {FEWEST} on it may)."
+        )
     found = _found(results, protocol)
     if found is not None and not found.all():
         notes.append(

@@ -169,6 +169,7 @@ def test_compare_command(grid_folder, capsys):
         ((-2.0, -2.5, -1.5), "too small"),
         ((-8.0, -8.5, -7.5), "too large"),
         ((-3.0, -5.0, -1.0), "not resolved"),
+        ((-5.6, -5.9, -5.3), "not resolved"),  # the interval leaves the band of 1 dB
     ],
 )
 def test_phase_hypothesis_is_judged_by_the_gap_to_vespcn(gap, expected):

@@ -70,6 +70,17 @@ def test_one_subject_has_no_interval_and_resolves_nothing():
         assert not estimate.bounded
 
 
+def test_few_subjects_have_an_interval_that_decides_nothing():
+    """Of 5 subjects that agree by chance, the interval excludes zero 2 times in 32."""
+    for subjects, decides in ((2, False), (5, False), (6, True)):
+        names = [str(k) for k in range(subjects) for _ in range(3)]
+        estimate = bootstrap_mean(np.arange(1.0, len(names) + 1), names)
+        assert estimate.bounded
+        assert estimate.low > 0
+        assert estimate.subjects == subjects
+        assert estimate.excludes_zero is decides
+
+
 def test_a_method_does_not_differ_from_itself():
     x = np.array([1.0, 2.0, 4.0])
     none = paired_difference(x, x)
