@@ -60,7 +60,8 @@ def load_encoder(name: str, device: Any) -> losses.vector.Encoder:
         if not found:
             raise WeightsError(
                 f"InsightFace's '{where}' is not in {folder}: run `python -c \"from "
-                f"insightface.app import FaceAnalysis; FaceAnalysis('{where}')\"` where there is "
+                f"insightface.app import FaceAnalysis; FaceAnalysis('{where}', root='{root}')\"` "
+                "where there is "
                 "internet, or give a recogniser with --encoder onnx:FILE."
             )
         return load_arcface(found[0], device=device)
@@ -78,8 +79,11 @@ def load_encoder(name: str, device: Any) -> losses.vector.Encoder:
 
         def encode(frames: Tensor, points: Tensor) -> Tensor:
             # ArcFace's template, enlarged, frames a face about as dlib's chip does.
-            chips = nn.functional.interpolate(align(frames, points, (112, 112)), size=(150, 150))
-            return nn.functional.normalize(network(chips), dim=1)
+            # In float32, as ArcFace's: bfloat16 drowns the distance of faces that are nearly alike.
+            with torch.autocast(frames.device.type, enabled=False):
+                chips = align(frames.float(), points, (112, 112))
+                chips = nn.functional.interpolate(chips, size=(150, 150))
+                return nn.functional.normalize(network(chips), dim=1)
 
         return encode
     if not name:

@@ -113,7 +113,8 @@ class Objective:
         """Teach the discriminator on what `terms` saw since, unless it is too far ahead.
 
         As TecoGAN's code: at the generator's learning rate, and not while the running mean of
-        log D(real) - log D(super-resolved) is above 0.4. Returns what the log shows.
+        log D(real) - log D(super-resolved) is above 0.4. Returns what the log shows. Raises
+        FloatingPointError, before the discriminator changes, on a loss that is not finite.
         """
         if self.critic is None or self.adam is None or not self._seen:
             return {}
@@ -134,12 +135,21 @@ class Objective:
             total += loss.detach()
             gap += share * (F.logsigmoid(real).mean() - F.logsigmoid(fake).mean()).detach()
         self._seen.clear()
-        self.balance = 0.99 * self.balance + 0.01 * float(self.average(gap))
+        mean_total, mean_gap = self.average(torch.stack((total, gap))).tolist()
+        if not math.isfinite(mean_total):
+            raise FloatingPointError(f"a loss of the discriminator of {mean_total:.4g}")
+        self.balance = 0.99 * self.balance + 0.01 * mean_gap
         if taught:
-            for parameter in self.critic.parameters():
-                parameter.grad = self.average(parameter.grad)
+            self._average_gradients()
             self.adam.step()
         return {"critic": float(total)}
+
+    def _average_gradients(self) -> None:
+        """Take the mean of the discriminator's gradients over processes, all in one message."""
+        grads = [parameter.grad for parameter in self.critic.parameters()]
+        flat = self.average(torch.cat([grad.flatten() for grad in grads]))
+        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view(grad.shape))
 
     def state(self) -> dict[str, Any]:
         """Return what an exact resume needs; empty without a discriminator."""

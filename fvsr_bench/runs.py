@@ -62,6 +62,8 @@ class Run:
             raise WeightsError(
                 f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to restart."
             ) from error
+        if not isinstance(state, dict):
+            raise WeightsError(f"{path} holds no checkpoint of a training; delete it to restart.")
         if state.get("format", 0) > CHECKPOINT_FORMAT:
             raise WeightsError(f"checkpoint {path} is of a newer version; update fvsr-bench.")
         return dict(state)

@@ -5,18 +5,19 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from fvsr_bench.data.loader import Batch, TrainSampler
 from fvsr_bench.data.store import Dataset
-from fvsr_bench.errors import ModelError, UsageError
+from fvsr_bench.errors import ModelError, UsageError, WeightsError
 from fvsr_bench.files import sha256
 from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.infer import Precision, choose_device, super_resolve, to_tensor
@@ -40,8 +41,8 @@ ORIGIN = "trained here by `fvsr-bench train`"
 def launch(device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
     """Start the processes of a training.
 
-    Raises UsageError for a device that is not there, and where `torchrun` started another number
-    of processes: each would train a network of its own.
+    Raises UsageError for a device that is not there, and where another number of processes was
+    started (by `torchrun` or Slurm): each would train a network of its own.
     """
     chosen = choose_device(device)
     started = int(os.environ.get("WORLD_SIZE", devices * nodes))
@@ -50,9 +51,20 @@ def launch(device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
             f"{started} processes were started, but --devices {devices} --nodes {nodes} asks for "
             f"{devices * nodes}; make them agree."
         )
-    which = devices if chosen.index is None else [chosen.index]
-    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes)
+    which = devices if chosen.index is None or chosen.type == "cpu" else [chosen.index]
+    # An ablation may leave a part of the network out of the loss.
+    strategy = "ddp_find_unused_parameters_true" if devices * nodes > 1 else "auto"
+    try:
+        fabric = Fabric(accelerator=chosen.type, strategy=strategy, devices=which, num_nodes=nodes)
+    except MisconfigurationException as error:
+        raise UsageError(f"--device {device} --devices {devices}: {error}") from error
     fabric.launch()
+    if fabric.world_size != devices * nodes:
+        raise UsageError(
+            f"--devices {devices} --nodes {nodes} asks for {devices * nodes} processes, but there "
+            f"is {fabric.world_size}: start as many (srun --ntasks), or name a device without its "
+            "number."
+        )
     return fabric
 
 
@@ -219,7 +231,8 @@ class Learner:
     def step(self, batch: Batch, number: int) -> dict[str, float]:
         """Make step `number` (0-based); returns the unweighted loss terms.
 
-        Raises FloatingPointError, before the weights change, on a loss that is NaN or exploded.
+        Raises FloatingPointError on a loss that is NaN or exploded and on a gradient that is not
+        finite, before the weights change; on the discriminator's, before its weights do.
         """
         rate = learning_rate(self.recipe, number)
         for group in self.optimiser.param_groups:
@@ -249,15 +262,14 @@ class Learner:
                 self.fabric.backward(loss * share)
             shown = {name: shown[name] + share * value for name, value in values.items()}
         self.recent.append(total)
-        if self.recipe.clip_grad:
-            norm = self.fabric.clip_gradients(
-                self.model,
-                self.optimiser,
-                max_norm=self.recipe.clip_grad,
-                error_if_nonfinite=False,
-            )
-            if norm is not None and not bool(torch.isfinite(norm)):
-                raise FloatingPointError("a gradient that is not finite")
+        norm = self.fabric.clip_gradients(
+            self.model,
+            self.optimiser,
+            max_norm=self.recipe.clip_grad or math.inf,
+            error_if_nonfinite=False,
+        )
+        if norm is not None and not bool(torch.isfinite(norm)):
+            raise FloatingPointError("a gradient that is not finite")
         self.optimiser.step()
         update_average(self.average, self.network, self.recipe.ema, number)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
@@ -289,6 +301,9 @@ class Learner:
 
     def load(self, state: Mapping[str, Any], where: str) -> None:
         """Take over a saved state; raises WeightsError if it is of another architecture."""
+        if lost := {"network", "average", "optimiser", "progress"} - state.keys():
+            lacks = " and ".join(sorted(lost))
+            raise WeightsError(f"checkpoint {where} lacks {lacks}; delete it to restart.")
         load_state(self.network, state["network"], where)
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -323,7 +338,7 @@ def train(
         raise UsageError(f"method '{job.method}' has nothing to train.")
     judges = judges or Judges()
     run = Run(runs / job.id(dataset.id, judges))
-    with run.claimed() if fabric.is_global_zero else nullcontext():
+    with _together(fabric), run.claimed() if fabric.is_global_zero else nullcontext():
         learner = Learner(job, dataset, fabric, judges, micro_batch)
         yield from _loop(
             learner,
@@ -334,6 +349,20 @@ def train(
             validate_every=validate_every,
             save_every=save_every,
         )
+
+
+@contextmanager
+def _together(fabric: Fabric) -> Iterator[None]:
+    """End the processes that Fabric started when this one fails: they would wait for it."""
+    try:
+        yield
+    except GeneratorExit:  # the caller has had enough; nothing failed
+        raise
+    except BaseException:
+        launcher = getattr(fabric.strategy, "launcher", None)
+        for process in getattr(launcher, "procs", ()):
+            process.kill()
+        raise
 
 
 def _loop(
@@ -348,12 +377,14 @@ def _loop(
 ) -> Iterator[Event]:
     job, recipe, fabric = learner.job, learner.recipe, learner.fabric
     began, progress = time.monotonic(), Progress()
-    if run.checkpoint.exists():
-        state = run.load(run.checkpoint)
+    saved = fabric.is_global_zero and run.checkpoint.exists()
+    # One process reads: other machines may not see its folder.
+    state = fabric.broadcast(run.load(run.checkpoint) if saved else None)
+    if state is not None:
         learner.load(state, str(run.checkpoint))
         progress = Progress(**state["progress"])
-    run.cut_log(progress.step)
     if fabric.is_global_zero:
+        run.cut_log(progress.step)
         run.open_board(progress.step)
     before = progress.seconds
     sampler = TrainSampler(dataset, recipe, seed=job.seed)
@@ -368,6 +399,11 @@ def _loop(
                 f"training of {job.method} gave {error} at step {progress.step + 1} on "
                 f"clips {', '.join(batch.clips)}; the last good state is {kept}. The same command "
                 "goes on from it; if it comes to the same, start anew with a lower --learning-rate."
+            ) from error
+        except torch.cuda.OutOfMemoryError as error:
+            raise ModelError(
+                f"{fabric.device} has too little memory for a batch of {len(batch.clips)} clips: "
+                "add --micro-batch 1, or more."
             ) from error
         progress.step += 1
         progress.seconds = before + time.monotonic() - began

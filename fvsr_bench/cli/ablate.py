@@ -161,16 +161,17 @@ def _render(
     name = table_name(method, parts)
     title = {"table3": "Table 3", "table4": "Table 4"}.get(name, "Ablation")
     caption = f"{title}. {spec.title} and its variants"
-    found = ablation_cells(results, protocol, runs, spec.printed.get(title, {}))
+    printed = spec.printed.get(title, {})
+    found = ablation_cells(results, protocol, runs, printed)
     lacking = {c.variant: reasons.get(c.variant, "no run") for c in cells if c.variant not in runs}
     note = results.data_note()
     names = printed_names(load_ledger(), model, title)
-    text = ablation_markdown(found, caption, lacking, protocol, note, names)
+    text = ablation_markdown(found, caption, lacking, protocol, note, names, printed)
     suffix = "" if protocol.name == "fapn" else f"-{protocol.name}"
     for kind, content in (
         ("md", text),
-        ("csv", ablation_csv(found)),
-        ("png", ablation_figure(found, f"{caption} ({note})")),
+        ("csv", ablation_csv(found, lacking, printed)),
+        ("png", ablation_figure(found, f"{caption} ({note})", names)),
     ):
         write_atomic(folder / f"{name}{suffix}.{kind}", content)
     if as_json:

@@ -1,18 +1,20 @@
 """Training batches from a memory-mapped cache; a step's batch can be made from its number."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.degrade import degrade_uint8
 from fvsr_bench.errors import DataError, UsageError
-from fvsr_bench.files import replacing
+from fvsr_bench.files import replacing, writing
 from fvsr_bench.spec import Clip, TrainRecipe
 
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right eye, and mouth corner, change places
@@ -162,7 +164,11 @@ def _cache(
     }
     paths = {kind: folder / f"{split}-{dataset.id}-{kind}.npy" for kind in shapes}
     if not all(path.exists() for path in paths.values()):
-        _fill(dataset, clips, shapes, paths)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+        with FileLock(folder / f"{split}-{dataset.id}.lock"):  # several processes train together
+            if not all(path.exists() for path in paths.values()):
+                _fill(dataset, clips, shapes, paths)
     hr, lr, points = (np.load(paths[kind], mmap_mode="r") for kind in ("hr", "lr", "landmarks"))
     return hr, lr, points
 
@@ -189,6 +195,8 @@ def _fill(
             )
             for kind, path in (("hr", hr), ("lr", lr), ("landmarks", points))
         }
+        for path in (hr, lr, points):
+            _allocate(path)
         for i, name in enumerate(clips):
             clip = dataset.load(name)
             for kind, take in fields.items():
@@ -196,3 +204,13 @@ def _fill(
                 arrays[kind][i, : len(values)] = values
         for array in arrays.values():
             array.flush()
+
+
+def _allocate(path: Path) -> None:
+    """Take a file's room on the disk now; a full one would end the process at a write into a map.
+
+    Raises OSError where there is too little.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

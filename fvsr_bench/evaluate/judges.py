@@ -68,8 +68,8 @@ class LpipsJudge:
         frames = _tensor(sr, self.device)
         change = temporal_lpips(self.network, frames, prepared)
         return {
-            ("lpips", KEY): self.network(frames, prepared).double().cpu().numpy(),
-            ("tlp100", KEY): change.double().cpu().numpy(),
+            ("lpips", KEY): self.network(frames, prepared).cpu().double().numpy(),
+            ("tlp100", KEY): change.cpu().double().numpy(),
         }
 
 

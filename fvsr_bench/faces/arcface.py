@@ -91,8 +91,8 @@ class FrozenPReLU(nn.Module):
 def load_arcface(path: Path, *, device: str | torch.device = "cpu") -> ArcFace:
     """Load a recogniser (input [n, 3, 112, 112] or [n, 3, 112, 96], RGB in -1..1), frozen.
 
-    Raises WeightsError if the file is missing, is no ONNX, takes another input, or cannot be
-    converted.
+    Raises WeightsError if the file is missing, is no ONNX, takes another input, cannot be
+    converted, or does not turn several faces into one vector each.
     """
     import onnx
     import onnx2torch
@@ -122,10 +122,24 @@ def load_arcface(path: Path, *, device: str | torch.device = "cpu") -> ArcFace:
         if type(layer).__name__ == "OnnxPReLU":
             parent, _, own = name.rpartition(".")
             setattr(network.get_submodule(parent), own, FrozenPReLU())
+    _check_vectors(network, (2, *shape[1:]), path)
     network = network.to(memory_format=torch.channels_last)
     sha256 = hashlib.sha256(data).hexdigest()
     arcface = ArcFace(network, (shape[2], shape[3]), sha256)
     return arcface.requires_grad_(False).eval().to(device)
+
+
+@torch.no_grad()
+def _check_vectors(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
+    """Raise WeightsError unless two faces give two vectors (some files take one face only)."""
+    try:
+        vectors = network.eval()(torch.zeros(shape))
+    except Exception as error:  # the converted graph can raise anything
+        text = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path} does not take two faces at once: {text}") from error
+    found = list(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
+    if not isinstance(vectors, Tensor) or vectors.dim() != 2 or len(vectors) != 2:
+        raise WeightsError(f"{path} turns two faces into {found}, expected two vectors [2, d]")
 
 
 def align(

@@ -96,10 +96,12 @@ def ablation_markdown(
     protocol: EvalProtocol,
     data_note: str,
     names: Mapping[str, str],
+    printed: Printed,
 ) -> str:
     """Render the cells: paper | ours | difference to the whole method with its interval.
 
-    `lacking` says of each variant without numbers why it has none, `names` what the paper calls it.
+    `lacking` says of each variant without numbers why it has none, `names` what the paper calls it,
+    `printed` has the paper's numbers.
     """
     head = ["Variant"]
     for metric in METRICS:
@@ -118,7 +120,10 @@ def ablation_markdown(
                     paired(cell.to_full, digits + 1),
                 ]
         body.append([*row, str(next(c.steps for c in cells if c.variant == variant))])
-    body += [[name, *["–"] * (len(head) - 1)] for name in lacking]
+    for name in lacking:
+        paper = printed.get(name, {})
+        cells_of = ((number(paper.get(m.name), m.digits), "–", "–") for m in METRICS)
+        body.append([name, *(text for three in cells_of for text in three), "–"])
     rows = [*dict.fromkeys(cell.variant for cell in cells), *lacking]
     called = [f"{variant} = {names[variant]}" for variant in rows if variant in names]
     notes = [
@@ -139,8 +144,10 @@ def training_notes(cells: Sequence[AblationCell]) -> list[str]:
     return [unequal] if len({cell.steps for cell in cells}) > 1 else []
 
 
-def ablation_csv(cells: Sequence[AblationCell]) -> str:
-    """Render the cells as CSV, one row per variant x metric."""
+def ablation_csv(
+    cells: Sequence[AblationCell], lacking: Mapping[str, str], printed: Printed
+) -> str:
+    """Render the cells as CSV: variant x metric; of `lacking` ones the paper's numbers alone."""
     rows = [
         {
             "variant": cell.variant,
@@ -157,28 +164,63 @@ def ablation_csv(cells: Sequence[AblationCell]) -> str:
         }
         for cell in cells
     ]
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6f")
+    rows += [
+        {"variant": variant, "metric": metric.name, "paper": printed[variant].get(metric.name)}
+        for metric in METRICS
+        for variant in lacking
+        if variant in printed
+    ]
+    table = pd.DataFrame(rows).astype({"clips": "Int64", "steps": "Int64"})
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.6f")
 
 
-def ablation_figure(cells: Sequence[AblationCell], caption: str) -> bytes:
-    """Draw the paired differences to the whole method as bars with their intervals (PNG)."""
+def ablation_figure(cells: Sequence[AblationCell], caption: str, names: Mapping[str, str]) -> bytes:
+    """Draw the paired differences to the whole method as bars with their intervals (PNG).
+
+    Diamonds are the paper's differences; `names` says what the paper calls a variant.
+    """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(METRICS), figsize=(9, 3), layout="constrained")
+        figure, axes = plt.subplots(1, len(METRICS), figsize=(9, 3.2), layout="constrained")
         for axis, metric in zip(axes, METRICS, strict=True):
             mine = [c for c in cells if c.metric == metric and c.to_full is not None]
-            names = [c.variant for c in mine]
+            rows = [_called(c.variant, names) for c in mine]
             means = [c.to_full.mean for c in mine if c.to_full]
             low = [c.to_full.mean - c.to_full.low for c in mine if c.to_full]
             high = [c.to_full.high - c.to_full.mean for c in mine if c.to_full]
-            axis.barh(names, means, xerr=[low, high], color="#0072B2", capsize=3, height=0.6)
+            axis.barh(rows, means, xerr=[low, high], color="#0072B2", capsize=3, height=0.6)
+            theirs = _paper_differences(cells, metric)
+            known = [c for c in mine if c.variant in theirs]
+            axis.plot(
+                [theirs[c.variant] for c in known],
+                [_called(c.variant, names) for c in known],
+                "D",
+                color="#D55E00",
+                markersize=5,
+            )
+            axis.invert_yaxis()  # the table's order
             axis.axvline(0, color="black", linewidth=0.8)
-            better = "right" if metric.higher_is_better else "left"
-            axis.set_title(metric.title)
-            axis.set_xlabel(f"difference to full (better: {better})")
+            better = "better: right" if metric.higher_is_better else "better: left"
+            axis.set_title(f"{metric.title}, {better}")
+            axis.set_xlabel("difference to the whole network")
             axis.tick_params(axis="y", labelleft=axis is axes[0])
             axis.locator_params(axis="x", nbins=4)  # the ticks of distances are long
         figure.suptitle(caption, fontsize=11)
+        legend = (
+            "bars: ours with 95 % interval, subjects resampled; diamonds: the paper's difference"
+        )
+        figure.supxlabel(legend, fontsize=8)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
         plt.close(figure)
     return picture.getvalue()
+
+
+def _called(variant: str, names: Mapping[str, str]) -> str:
+    return f"{variant}\n({names[variant]})" if variant in names else variant
+
+
+def _paper_differences(cells: Sequence[AblationCell], metric: Metric) -> dict[str, float]:
+    """Return the paper's differences to its whole network: variant -> difference."""
+    paper = {c.variant: c.paper for c in cells if c.metric == metric and c.paper is not None}
+    full = paper.pop("full", None)
+    return {v: value - full for v, value in paper.items()} if full is not None else {}

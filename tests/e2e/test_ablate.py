@@ -1,13 +1,19 @@
 """Ablations: names become cells, missing networks are named with their command, tables compare."""
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fvsr_bench.ablate import expand
 from fvsr_bench.errors import UsageError
+from fvsr_bench.report.ablation import AblationCell, ablation_csv, ablation_markdown
+from fvsr_bench.report.tables import METRICS
+from fvsr_bench.spec import FAPN_PROTOCOL
+from fvsr_bench.statistics import bootstrap_mean
 
 
 def test_two_components_are_the_four_cells_of_table_3() -> None:
@@ -112,3 +118,28 @@ def test_a_note_on_the_card_stands_under_the_table(
     assert cli(*training, "--notes", "a toy").code == 0
     assert cli("run", "-m", "dummy", "-d", patterns, "-o", tmp_path / "out").code == 0
     assert "- Dummy: a toy.\n" in (tmp_path / "out" / "table2.md").read_text()
+
+
+def test_a_variant_without_a_network_keeps_the_papers_numbers() -> None:
+    printed = {"loss-vgg": {"psnr": 30.5, "ssim": 0.902, "face": 0.214}}
+    lacking = {"loss-vgg": "no weights"}
+    text = ablation_markdown([], "Table 4", lacking, FAPN_PROTOCOL, "demo", {}, printed)
+    (row,) = [line for line in text.splitlines() if line.startswith("| loss-vgg")]
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == (
+        ["30.50", "–", "–", "0.902", "–", "–", "0.214", "–", "–", "–"]
+    )
+    own = AblationCell(
+        variant="full",
+        metric=METRICS[0],
+        paper=31.0,
+        ours=bootstrap_mean(np.ones(3)),
+        to_full=None,
+        steps=4000,
+    )
+    rows = list(csv.DictReader(ablation_csv([own], lacking, printed).splitlines()))
+    assert [(row["variant"], row["paper"], row["steps"]) for row in rows] == [
+        ("full", "31.000000", "4000"),
+        ("loss-vgg", "30.500000", ""),
+        ("loss-vgg", "0.902000", ""),
+        ("loss-vgg", "0.214000", ""),
+    ]

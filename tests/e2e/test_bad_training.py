@@ -1,6 +1,7 @@
 """Bad input to a training: one line that names the matter and the way out; nothing half-written."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -86,6 +87,11 @@ def encoder_of_unknown_operations(p):
     return p.train(
         "dummy", "--recipe", "face", "--encoder", f"onnx:{p.recogniser(112, 'Bernoulli')}"
     )
+
+
+@case(1, "recogniser.onnx turns two faces into [2, 3, 112, 112], expected two vectors")
+def encoder_without_vectors(p):
+    return p.train("dummy", "--recipe", "face", "--encoder", f"onnx:{p.recogniser(112)}")
 
 
 @case(2, "unknown encoder 'onx'", "Did you mean 'onnx'?")
@@ -199,3 +205,23 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
         assert word in answer.err
     assert not list((tmp_path / "weights").rglob("*.*"))
     assert not list((tmp_path / "runs").rglob("*.pt"))
+
+
+def test_a_disk_that_fills_while_frames_are_decoded(
+    patterns: Path, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written through a map, a full disk would end the process without a word."""
+    data = tmp_path / "data"
+    shutil.copytree(patterns, data, ignore=shutil.ignore_patterns(".cache"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    answer = cli(*Place(data, tmp_path).train("dummy"))
+    assert answer.code == 1
+    assert "the disk is full; free some space and run the same command again" in answer.err
+    assert not list((data / ".cache").glob(".*.tmp"))
+    assert not list((data / ".cache").glob("*.npy"))
+    monkeypatch.undo()
+    assert cli(*Place(data, tmp_path).train("dummy")).code == 0

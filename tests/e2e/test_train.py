@@ -153,10 +153,62 @@ def test_nan_stops_with_step_clips_and_checkpoint(
     calls, original = iter(range(100)), losses.mse
     poison = [0.0] * 4 + [float("nan")]
     monkeypatch.setattr(losses, "mse", lambda sr, hr: original(sr, hr) + poison[next(calls)])
-    with pytest.raises(ModelError, match=r"nan at step 5 on clips c\d, c\d; the last good state"):
+    with pytest.raises(
+        ModelError,
+        match=r"nan at step 5 on clips c\d, c\d; the last good state is .*checkpoint\.pt\.",
+    ):
         go(patterns, tmp_path)
     monkeypatch.undo()
     assert go(patterns, tmp_path)[0].step == 5  # goes on from the checkpoint of step 4
+
+
+def kept(where: Path) -> dict:
+    """Return the checkpoint of the only run."""
+    (path,) = (where / "runs").glob("*/checkpoint.pt")
+    return torch.load(path, weights_only=True)
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight(
+    patterns: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """The loss itself is fine, and nothing clips gradients in this recipe."""
+    from fvsr_bench import losses
+
+    calls, original = iter(range(100)), losses.mse
+
+    def steep(sr, hr):  # the root's slope at 0 is infinite
+        return original(sr, hr) + (torch.sqrt(0 * sr.sum()) if next(calls) == 4 else 0)
+
+    monkeypatch.setattr(losses, "mse", steep)
+    with pytest.raises(ModelError, match="a gradient that is not finite at step 5"):
+        go(patterns, tmp_path, method="dummy", clip_grad=0.0)
+    state = kept(tmp_path)
+    assert state["progress"]["step"] == 4
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_an_explosion_stops(patterns: Path, tmp_path: Path, monkeypatch) -> None:
+    from fvsr_bench import losses
+
+    calls, original = iter(range(100)), losses.mse
+    factor = [1.0] * 24 + [1e4]
+    monkeypatch.setattr(losses, "mse", lambda sr, hr: original(sr, hr) * factor[next(calls)])
+    with pytest.raises(ModelError, match=r"gave a loss of \d+.* at step 25 on clips"):
+        go(patterns, tmp_path, method="dummy", steps=30)
+
+
+def test_a_discriminator_that_fails_stops(patterns: Path, tmp_path: Path, monkeypatch) -> None:
+    from fvsr_bench import losses
+
+    calls, original = iter(range(100)), losses.discriminator_loss
+    poison = [0.0] * 2 + [float("nan")]
+    monkeypatch.setattr(
+        losses, "discriminator_loss", lambda *pair: original(*pair) + poison[next(calls)]
+    )
+    with pytest.raises(ModelError, match="a loss of the discriminator of nan at step 3"):
+        go(patterns, tmp_path, method="dummy", losses={"mse": 1.0, "gan": 1e-3})
+    critic = kept(tmp_path)["objective"]["critic"]
+    assert all(torch.isfinite(value).all() for value in critic.values())
 
 
 def test_an_unknown_loss_is_named(patterns: Path, tmp_path: Path) -> None:
@@ -310,6 +362,13 @@ def test_a_checkpoint_of_another_network_or_a_newer_version_is_refused(
     torch.save({**state, "format": 99}, path)
     with pytest.raises(WeightsError, match="newer version; update fvsr-bench"):
         go(patterns, tmp_path)
+    for broken, message in (
+        ({key: state[key] for key in state if key != "progress"}, "lacks progress; delete it"),
+        ([1, 2], "holds no checkpoint of a training"),
+    ):
+        torch.save(broken, path)
+        with pytest.raises(WeightsError, match=message):
+            go(patterns, tmp_path)
     other = {key: value for key, value in state["network"].items() if "blocks.9" not in key}
     torch.save({**state, "network": other}, path)
     with pytest.raises(WeightsError, match=r"blocks\.9"):
@@ -339,6 +398,32 @@ def test_two_processes_make_the_step_that_one_makes(patterns: Path, tmp_path: Pa
     for key in start:
         apart, moved = states[1][key] - states[0][key], states[0][key] - start[key]
         assert apart.norm() < 1e-3 * moved.norm()  # stored in half precision
+
+
+def test_two_processes_train_an_ablation_with_a_discriminator(
+    patterns: Path, tmp_path: Path
+) -> None:
+    """A flow network that no loss reaches, `forward_train`, and gradients that are averaged."""
+    arguments = command(patterns, tmp_path, "--recipe", "quick+gan", "--without", "hr-feedback")
+    arguments += ["--steps", "3", "--validate-every", "3", "--devices", "2"]
+    arguments[arguments.index("dummy")] = "frvsr"
+    subprocess.run(arguments, check=True, capture_output=True, timeout=300)
+    rows = losses(tmp_path)
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert all({"mse", "gan", "critic"} <= row.keys() for row in rows)
+
+
+def test_another_number_of_processes_than_asked_for_is_refused(monkeypatch) -> None:
+    class Alone:  # what Fabric is in a Slurm job of one task, whatever it was asked for
+        world_size = 1
+
+        def __init__(self, **_: object) -> None: ...
+
+        def launch(self) -> None: ...
+
+    monkeypatch.setattr("fvsr_bench.train.Fabric", Alone)
+    with pytest.raises(UsageError, match="asks for 2 processes, but there is 1"):
+        launch("cpu:0", devices=2)
 
 
 def test_a_batch_that_cannot_be_divided_evenly_is_refused(patterns: Path, tmp_path: Path) -> None:
