@@ -16,6 +16,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from fvsr_bench.data.loader import Batch, TrainSampler
+from fvsr_bench.data.rights import training_licence
 from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import ModelError, UsageError, WeightsError
 from fvsr_bench.files import sha256
@@ -222,7 +223,7 @@ class Learner:
         self.objective = Objective(
             self.recipe,
             judges,
-            face_size=dataset.meta.size,
+            face_size=float(dataset.meta.size),
             device=fabric.device,
             average=self._average,
         )
@@ -330,10 +331,12 @@ def train(
     part, the last one.
 
     `out` is the weights folder (`out/METHOD/TAG.safetensors`), `runs` holds checkpoints and logs.
-    `minutes` > 0 ends the run cleanly within that time of this call; the same call goes on later.
+    `minutes` > 0 ends the run cleanly before the step that would take longer than that since this
+    call (a validation on the way not counted); the same call goes on later.
     `micro_batch` > 0 bounds the memory: so many clips pass through the network at once.
     Raises ModelError on NaN or explosion, with the step, the clips and the last good checkpoint.
     """
+    began = time.monotonic()
     if not load_spec(job.method).trainable:
         raise UsageError(f"method '{job.method}' has nothing to train.")
     judges = judges or Judges()
@@ -345,6 +348,7 @@ def train(
             dataset,
             run,
             out=out,
+            began=began,
             minutes=minutes,
             validate_every=validate_every,
             save_every=save_every,
@@ -371,12 +375,13 @@ def _loop(
     run: Run,
     *,
     out: Path,
+    began: float,
     minutes: float,
     validate_every: int,
     save_every: int,
 ) -> Iterator[Event]:
     job, recipe, fabric = learner.job, learner.recipe, learner.fabric
-    began, progress = time.monotonic(), Progress()
+    progress, slowest = Progress(), 0.0
     saved = fabric.is_global_zero and run.checkpoint.exists()
     # One process reads: other machines may not see its folder.
     state = fabric.broadcast(run.load(run.checkpoint) if saved else None)
@@ -390,6 +395,7 @@ def _loop(
     sampler = TrainSampler(dataset, recipe, seed=job.seed)
     val_clips = dataset.clip_ids("val") or dataset.clip_ids("train")[:15]
     while progress.step < recipe.steps:
+        started = time.monotonic()
         batch = sampler.batch(progress.step, rank=fabric.global_rank, world=fabric.world_size)
         try:
             terms = learner.step(batch.to(fabric.device), progress.step)
@@ -406,9 +412,11 @@ def _loop(
                 "add --micro-batch 1, or more."
             ) from error
         progress.step += 1
-        progress.seconds = before + time.monotonic() - began
+        now = time.monotonic()
+        progress.seconds = before + now - began
+        slowest = max(slowest, now - started)
         # One clock decides for all processes: those that went on alone would wait for ever.
-        late = bool(minutes) and fabric.broadcast(time.monotonic() - began > 60 * minutes)
+        late = bool(minutes) and fabric.broadcast(now - began + slowest > 60 * minutes)
         done = progress.step == recipe.steps
         validation: dict[str, float] = {}
         if fabric.is_global_zero:
@@ -462,9 +470,7 @@ def export(
         degradation=dataset.degradation.name,
         phase=dataset.degradation.phase,
         origin=ORIGIN,
-        licence="research use: some of the training videos allow no other"
-        if dataset.meta.kind == "faces"
-        else spec.licence,
+        licence=training_licence(dataset, spec.licence),
         data=dataset.title,
         recipe=asdict(job.recipe),
         steps=progress.best_step,

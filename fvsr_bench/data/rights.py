@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fvsr_bench.data.sources import SOURCES, load_manifest
+from fvsr_bench.data.store import Dataset
 
 FREE = ("MIT", "Apache-2.0", "BSD", "CC0/Unlicense")
 QUOTED = 6  # frames: as many as the paper prints of a clip in its Figures 1 and 7
@@ -44,3 +45,20 @@ def rights(source: str) -> Rights:
     if licence is None:
         return Rights()
     return Rights(licence=licence, most=QUOTED if licence in FREE else 0)
+
+
+def training_licence(dataset: Dataset, default: str) -> str:
+    """Return what a network trained on a dataset's "train" split may be used for, for its card.
+
+    `default` is that of the method's code, for data that are no videos (the demo set).
+    """
+    if dataset.meta.kind != "faces":
+        return default
+    rows = dataset.index[dataset.index["split"] == "train"]
+    known = {rights(source).licence for source in rows["source"].astype(str)} - {""}
+    named = f"their licences: {', '.join(sorted(known))}"
+    if known - set(FREE):
+        return f"research use: some of the training videos allow no other ({named})"
+    if known:
+        return f"as the training videos ({named})"
+    return "as the videos it was trained on: the user's own"

@@ -9,14 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
 from lightning_fabric import Fabric
+from onnx import TensorProto, helper
 
 from fvsr_bench.data.loader import TrainSampler
 from fvsr_bench.data.store import open_dataset
 from fvsr_bench.errors import DataError, ModelError, UsageError, WeightsError
+from fvsr_bench.files import sha256
 from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.judges import Judges
 from fvsr_bench.recipes import LOSSES
@@ -214,6 +218,50 @@ def test_a_discriminator_that_fails_stops(patterns: Path, tmp_path: Path, monkey
 def test_an_unknown_loss_is_named(patterns: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown loss 'mes'. Did you mean 'mse'\?"):
         go(patterns, tmp_path, losses={"mes": 1.0})
+
+
+def test_the_papers_losses_train_with_a_recogniser_and_name_it(
+    patterns: Path, tmp_path: Path, cli
+) -> None:
+    """Crops, organs and identity vectors by an ONNX file; another file is another training."""
+    arguments = command(patterns, tmp_path, "--recipe", "quick+face", "--steps", "2", "--tag", "f")
+    files = []
+    for number in (1, 2):
+        files.append(write_recogniser(tmp_path / f"{number}.onnx", seed=number))
+        out = ("--out", tmp_path / f"weights{number}")
+        done = cli(*arguments[3:], "--encoder", f"onnx:{files[-1]}", *out)
+        assert done.code == 0, done.err
+    cards = [
+        load_card("dummy", tmp_path / f"weights{number}" / "dummy" / "f.safetensors")
+        for number in (1, 2)
+    ]
+    assert [card.made_from["encoder"] for card in cards] == [sha256(file) for file in files]
+    logs = sorted((tmp_path / "runs").glob("*/log.jsonl"))
+    assert len(logs) == 2
+    for log in logs:
+        rows = [json.loads(row) for row in log.read_text().splitlines()]
+        assert all(row["organ"] > 0 and row["face"] > 0 for row in rows)
+
+
+def write_recogniser(path: Path, seed: int) -> Path:
+    """Write a random recogniser as ONNX: one convolution, pooled to a vector of 8."""
+    weight = np.random.default_rng(seed).normal(size=(8, 3, 5, 5)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "weight"], ["maps"], strides=[4, 4]),
+            helper.make_node("Relu", ["maps"], ["active"]),
+            helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["y"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 112, 112])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.flatten())],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, str(path))
+    return path
 
 
 def test_a_broken_checkpoint_is_refused(patterns: Path, tmp_path: Path) -> None:

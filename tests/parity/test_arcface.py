@@ -102,6 +102,7 @@ def test_the_network_is_onnxruntimes_and_gradients_reach_the_frames(tmp_path: Pa
     assert x.grad[0].abs().sum() > 0
     assert x.grad[1].abs().sum() == 0
     assert len(model.sha256) == 64
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("slopes", [1, 4])
@@ -158,3 +159,15 @@ def test_a_real_recogniser_tells_people_apart() -> None:
     model = load_arcface(Path(os.environ["FVSR_ARCFACE"]))
     frames, points = _frames(), _landmarks()
     assert model.encode(frames, points)[0] @ model.encode(frames, points)[1] > 0.9
+
+
+def test_the_warp_to_the_template_is_differentiable_and_local() -> None:
+    """Its gradient is autograd's of finite differences; far from the face there is none."""
+    torch.manual_seed(0)
+    frames = torch.rand(1, 3, 40, 40, dtype=torch.float64, requires_grad=True)
+    face = template((112, 112), torch.device("cpu"))[None] / 10 + 4  # 11 px wide, from (4, 4) on
+    assert torch.autograd.gradcheck(lambda x: align(x, face, (14, 12)), frames, atol=1e-6)
+    (grad,) = torch.autograd.grad(align(frames, face, (112, 112)).square().sum(), frames)
+    assert grad[..., 5:15, 5:15].abs().min() > 0
+    assert grad[..., 20:, :].abs().max() == 0
+    assert grad[..., 20:].abs().max() == 0

@@ -1,14 +1,18 @@
 """Laws of kept frames: strips are exact, choices stay inside what is allowed, rights are kept."""
 
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fvsr_bench.data.rights import FREE, QUOTED, Rights, rights
+from fvsr_bench.data.rights import FREE, QUOTED, Rights, rights, training_licence
 from fvsr_bench.data.sources import load_manifest
+from fvsr_bench.data.store import Dataset
 from fvsr_bench.errors import UsageError
 from fvsr_bench.report.choose import choose, describe_rank
 from fvsr_bench.report.svg import padded, ticks
@@ -110,6 +114,27 @@ def test_public_videos_are_quoted_sparsely_or_not_at_all():
         else:
             assert found.most == 0, row.licence
     assert len(rights("videos/0001_celebvtext_1.mp4").frames(32)) == 0
+
+
+def test_weights_may_be_used_as_the_videos_they_were_trained_on():
+    by_licence = {row.licence: row.file for row in load_manifest("faceclips")}
+
+    def licence(*sources: str, kind: str = "faces") -> str:
+        rows = pd.DataFrame(
+            {"split": ["train"] * len(sources) + ["test"], "source": [*sources, ""]}
+        )
+        rows.loc[len(sources), "source"] = by_licence[
+            "CC-BY-NC"
+        ]  # of the test split: not trained on
+        dataset = SimpleNamespace(meta=SimpleNamespace(kind=kind), index=rows)
+        return training_licence(cast(Dataset, dataset), "MIT (code)")
+
+    free, other = by_licence["MIT"], by_licence["CC-BY-NC"]
+    assert licence("my.mp4", "other.mp4") == "as the videos it was trained on: the user's own"
+    assert licence(free, "my.mp4") == "as the training videos (their licences: MIT)"
+    assert licence(free, other).startswith("research use")
+    assert "CC-BY-NC, MIT" in licence(free, other)
+    assert licence(other, kind="demo") == "MIT (code)"
 
 
 def test_own_videos_are_shown_whole_and_short_ones_too():
