@@ -1,7 +1,7 @@
 """fvsr-bench: benchmark and reproduction harness for face video super-resolution.
 
-The public API is `load_model`, `open_dataset` and `__version__`; all three are looked up on first
-use, so that importing the package stays light (no torch).
+`load_model`, `open_dataset` and `__version__` are looked up on first use, so that importing the
+package stays light (no torch). Methods build on `fvsr_bench.spec` and `fvsr_bench.nn`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -243,17 +243,23 @@ def load_card(method: str, weights: str | Path | None = None) -> ModelCard:
     return card
 
 
-def steps_before(card: ModelCard) -> int:
-    """Return the training steps of the weights that a training started from.
+def start_of(card: ModelCard) -> ModelCard | None:
+    """Return the card of the weights that a training started from.
 
-    They are looked for, by their SHA-256, among the method's weights; 0 = none, or not there.
+    They are looked for, by their SHA-256, among the method's weights; None = none, or not there.
     """
     wanted = card.made_from.get("start")
     for tag in weights_tags(card.method) if wanted else ():
         start = read_card(find_weights(card.method, tag))
         if start.sha256 == wanted:
-            return int(start.recipe.get("steps") or start.steps) + steps_before(start)
-    return 0
+            return start
+    return None
+
+
+def steps_before(card: ModelCard) -> int:
+    """Return the training steps that came before the weights' own training, as far as known."""
+    start = start_of(card)
+    return int(start.recipe.get("steps") or start.steps) + steps_before(start) if start else 0
 
 
 def read_weights(path: Path, expected_sha256: str | None = None) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ The five commands most people need:
   fvsr-bench run --models all                      all methods on the built-in demo set: Table 2
   fvsr-bench data prepare VIDEOS --out data/mine   your face videos -> 32-frame clips
   fvsr-bench run --models all --dataset data/mine  the same table on your clips
-  fvsr-bench train fapn --data data/mine           train a method
+  fvsr-bench train fapn --data data/mine --tag mine   train a method
   fvsr-bench models                                what is there: size, cost, weights, licence
 
 All commands: fvsr-bench --help

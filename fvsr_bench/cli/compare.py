@@ -35,7 +35,7 @@ def compare(
 
       fvsr-bench compare fapn sofvsr --results results/faceclips
 
-      fvsr-bench compare fapn all --metric psnr
+      fvsr-bench compare fapn all --metric psnr --results results/faceclips
 
       fvsr-bench compare fapn@bi fapn@bi-no-nic --margin 0.1 --results results/faceclips
     """

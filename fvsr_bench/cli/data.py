@@ -52,7 +52,7 @@ def prepare(
 
     Examples:
 
-      fvsr-bench data prepare 300VW_Dataset --out data/300vw
+      fvsr-bench data prepare 300VW_Dataset --out data/300vw --max-per-subject 6
 
       fvsr-bench data prepare videos --out data/mine --subjects who.csv --max-per-subject 6
     """

@@ -88,7 +88,7 @@ def fetch(
 
       fvsr-bench data fetch faceclips --out data/raw --tier A --min-fps 20 --min-sharpness 60
 
-      fvsr-bench data prepare data/raw --out data/faceclips --subjects data/raw/subjects.csv
+    and then the `data prepare` command that it prints at its end.
     """
     from fvsr_bench.data.sources import fetch as run
     from fvsr_bench.data.sources import load_manifest, select
@@ -96,7 +96,7 @@ def fetch(
     sources = select(load_manifest(name), tier=tier, min_fps=min_fps, min_sharpness=min_sharpness)
     with _bytes_bar(name) as show:
         result = run(sources, out, mirror=mirror, base_url=base_url, on_bytes=show)
-    _print_fetched(result, sources, out)
+    _print_fetched(name, result, sources, out)
 
 
 @contextmanager
@@ -120,8 +120,9 @@ def _bytes_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print_fetched(result: "Fetched", sources: "list[Source]", out: Path) -> None:
+def _print_fetched(name: str, result: "Fetched", sources: "list[Source]", out: Path) -> None:
     """Print a summary; raise DataError with the way on if a file is missing."""
+    from fvsr_bench.data.sources import PREPARE
     from fvsr_bench.errors import DataError
 
     size = sum(source.bytes for source in sources if source.file in set(result.got))
@@ -138,4 +139,4 @@ def _print_fetched(result: "Fetched", sources: "list[Source]", out: Path) -> Non
             "a local copy: --mirror DIR), or prepare the others as they are."
         )
     command = f"fvsr-bench data prepare {out} --out DIR --subjects {out / 'subjects.csv'}"
-    say(f"next: {command}")
+    say(f"next: {command} {PREPARE.get(name, '')}".rstrip())

@@ -19,7 +19,7 @@ def _group() -> None:
 @app.command()
 def phase(
     data: str = typer.Option(
-        "data/faceclips", "--data", "-d", help="Dataset with LR frames by bi, or demo."
+        "data/faceclips", "--data", "--dataset", "-d", help="Dataset with LR frames by bi, or demo."
     ),
     blurred: str = typer.Option("bd15", "--degradation", help="The other: bd15 or bd16."),
     twin: Path | None = typer.Option(
@@ -47,7 +47,7 @@ def phase(
 
       fvsr-bench explain phase --data data/faceclips --out results/phase
 
-      fvsr-bench explain phase --data demo --limit 5
+      fvsr-bench explain phase --data demo --limit 5 --out runs/phase
     """
     from fvsr_bench.cli.output import print_json, progress_bar, say
     from fvsr_bench.data.redegrade import redegrade
@@ -57,8 +57,8 @@ def phase(
     from fvsr_bench.explain.text import markdown, sentence
     from fvsr_bench.infer import choose_device
 
-    check_out(out, blurred)
     dataset = open_dataset(data)
+    check_out(out, blurred, dataset)
     folder = twin_folder(dataset, blurred, twin)
     other = None
     if not one_way:
@@ -96,10 +96,12 @@ def phase(
 @app.command()
 def network(
     networks: list[str] = typer.Argument(help="METHOD or METHOD@WEIGHTS, e.g. fapn frvsr@bi."),
-    data: str = typer.Option("data/faceclips", "--data", "-d", help="Dataset folder, or demo."),
+    data: str = typer.Option(
+        "data/faceclips", "--data", "--dataset", "-d", help="Dataset folder, or demo."
+    ),
     split: str = typer.Option("val", "--split", help="Clips of this split: val, train or test."),
     limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
-    out: Path = typer.Option(Path("results/network"), "--out", "-o", help="Results folder."),
+    out: Path = typer.Option(Path("runs/network"), "--out", "-o", help="Results folder."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1 or mps."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON on stdout instead of text."),
 ) -> None:

@@ -61,7 +61,7 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
     import pandas as pd
 
     from fvsr_bench.errors import DataError, UsageError
-    from fvsr_bench.registry import load_card, weights_tags
+    from fvsr_bench.registry import load_card, start_of, weights_tags
     from fvsr_bench.report.training import kept_curve, read_log, run_name
     from fvsr_bench.speed import training_gflop
 
@@ -79,7 +79,9 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
                 continue
             if name in curves:
                 raise UsageError(f"two of these runs are of {name}: leave one out")
-            curves[name] = kept_curve(log, name, training_gflop(card))
+            start = start_of(card)
+            began = f"{method} {start.tag}" if start else ""
+            curves[name] = kept_curve(log, name, training_gflop(card), began)
     if not curves:
         raise DataError(
             f"none of these {len(runs)} trainings has finished, so there is nothing to compare; "
@@ -92,14 +94,12 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
 def _write_curves(curves: "pd.DataFrame", folder: Path) -> None:
     import io
 
-    import pandas as pd
-
     from fvsr_bench.files import write_atomic
-    from fvsr_bench.report.training import curves_csv, curves_figure, curves_markdown
+    from fvsr_bench.report.training import curves_csv, curves_figure, curves_markdown, read_curves
 
     note = "PSNR on whole validation clips while training; arithmetic of the network alone"
     text = curves_csv(curves)
-    curves = pd.read_csv(io.StringIO(text))  # rounded as it is kept: the same figure from either
+    curves = read_curves(io.StringIO(text))  # rounded as it is kept: the same figure from either
     files: dict[str, bytes | str] = {
         "training.csv": text,
         "training.md": curves_markdown(curves, note),

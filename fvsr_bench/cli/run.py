@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 PROTOCOL = typer.Option("fapn", "--protocol", help="Convention of the table: fapn, sofvsr, …")
+JUDGE = typer.Option(
+    [], "--judge", help="Also measure: temporal, lpips:FOLDER, arcface:FILE.onnx (repeatable)."
+)
 JSON = typer.Option(False, "--json", help="Print JSON on stdout instead of a table.")
 
 
@@ -48,9 +51,7 @@ def run_command(
         False, "--allow-mismatch", help="Evaluate weights made for other LR frames; marked †."
     ),
     limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
-    judge: list[str] = typer.Option(
-        [], "--judge", help="Also measure: temporal, lpips:FOLDER, arcface:FILE.onnx (repeatable)."
-    ),
+    judge: list[str] = JUDGE,
     as_json: bool = JSON,
 ) -> None:
     """Evaluate methods on face clips: records, Table 2, Fig. 5 and a page to look at.

@@ -5,7 +5,15 @@ from pathlib import Path
 import typer
 
 from fvsr_bench.cli.output import progress_bar
-from fvsr_bench.cli.run import JSON, PROTOCOL, Shown, default_out, finish_run, make_setting
+from fvsr_bench.cli.run import (
+    JSON,
+    JUDGE,
+    PROTOCOL,
+    Shown,
+    default_out,
+    finish_run,
+    make_setting,
+)
 
 app = typer.Typer()
 
@@ -31,6 +39,7 @@ def score_command(
         None, "--out", "-o", help="Results folder.  [default: results/NAME-OF-DATASET]"
     ),
     limit: int = typer.Option(0, "--limit", min=0, help="Only the first N clips; 0 = all."),
+    judge: list[str] = JUDGE,
     allow_lossy: bool = typer.Option(
         False, "--allow-lossy", help="Accept JPEG and lossy video; the row is marked †."
     ),
@@ -55,7 +64,7 @@ def score_command(
     from fvsr_bench.score import Source, producer, score
 
     chosen = find_protocol(protocol)
-    setting = make_setting(dataset, split, chosen, device, "fp32", False, limit)
+    setting = make_setting(dataset, split, chosen, device, "fp32", False, limit, judge)
     out = out or default_out(setting.dataset.name, split, limit)
     source = Source(folder=sr, first=first, allow_lossy=allow_lossy, allow_content=allow_content)
     with progress_bar("checking frames") as tick:

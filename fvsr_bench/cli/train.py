@@ -15,7 +15,12 @@ def train(
     method: Annotated[
         str, typer.Argument(help="A method's name (see `fvsr-bench models`) or file.")
     ],
-    data: Annotated[str, typer.Option(help="Dataset folder made by `data prepare`, or 'demo'.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", "--dataset", "-d", help="Dataset folder made by `data prepare`, or 'demo'."
+        ),
+    ],
     recipe: Annotated[
         str,
         typer.Option(
@@ -74,11 +79,11 @@ def train(
 
     The same command continues after Ctrl-C or a kill. Examples:
 
-        fvsr-bench train fapn --data data/faceclips
+        fvsr-bench train fapn --data data/mine --tag mine
 
-        fvsr-bench train sofvsr --data data/faceclips --steps 1000 --minutes 30
+        fvsr-bench train sofvsr --data data/mine --tag short --steps 1000 --minutes 30
 
-        fvsr-bench train fapn --data data/faceclips --without nic,fsrc
+        fvsr-bench train fapn --data data/mine --tag bare --without nic,fsrc
     """
     import dataclasses
 
@@ -155,7 +160,10 @@ def _check_target(job: "TrainJob", data: str, files: "Mapping[str, str]", out: P
 
 def campaign(
     file: Annotated[Path, typer.Argument(help="Campaign file, e.g. campaigns/faceclips.toml.")],
-    data: Annotated[str, typer.Option(help="Dataset folder instead of the campaign's.")] = "",
+    data: Annotated[
+        str,
+        typer.Option("--data", "--dataset", "-d", help="Dataset folder instead of the campaign's."),
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder of weights.")] = Path("weights"),
     runs: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("runs"),
     encoder: Annotated[

@@ -26,9 +26,10 @@ README = """\
 The pixels are those of the dataset, without loss. After running a program on the LR frames, score
 what it made with
 
-    fvsr-bench score --sr ITS-OUTPUT --dataset {root} --split {split}{first} --name ITS-NAME
+    fvsr-bench score --sr ITS-OUTPUT --dataset {root} --split {scored}{first} --name ITS-NAME
 
-which expects ITS-OUTPUT/<clip>/ with one PNG per frame, or ITS-OUTPUT/<clip>.mkv (lossless).
+which expects ITS-OUTPUT/<clip>/ with one PNG per frame, or ITS-OUTPUT/<clip>.mkv (lossless), of
+one split at a time: test, val or train.
 """
 LAYOUTS = {
     "frames": "lr/<clip>/0001.png … are the LR frames, hr/<clip>/0001.png … the ground truth.",
@@ -92,6 +93,7 @@ def _write_notes(
         clips=len(clips),
         id=dataset.id,
         split=split,
+        scored="test" if split == "all" else split,
         degradation=dataset.degradation.name,
         scale=dataset.degradation.scale,
         layout=LAYOUTS[layout].format(**facts) if layout == "basicsr" else LAYOUTS[layout],

@@ -26,7 +26,9 @@ from fvsr_bench.data.download import Download, Line, fetch_file
 from fvsr_bench.errors import DataError, UsageError, unknown
 from fvsr_bench.files import replacing, sha256, write_atomic, writing
 
-SOURCES = ("faceclips",)
+# The sets, and with which options of `data prepare` they become the dataset of that name.
+PREPARE = {"faceclips": "--only-listed --max-per-subject 6 --min-face 140 --smooth 3"}
+SOURCES = tuple(PREPARE)
 PARALLEL = 4
 
 OnBytes = Callable[[int, int], None]  # (bytes there, bytes in all)

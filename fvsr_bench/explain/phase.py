@@ -15,7 +15,7 @@ from fvsr_bench.evaluate import Folder, claim, evaluate, remove_older
 from fvsr_bench.evaluate.plan import Job, Setting, choose_clips, covers, plan
 from fvsr_bench.explain.finding import Finding, read_phase, trained_for
 from fvsr_bench.files import write_atomic
-from fvsr_bench.manifest import read_manifest
+from fvsr_bench.manifest import read_facts, read_manifest
 from fvsr_bench.spec import DEGRADATIONS, FAPN_PROTOCOL, EvalProtocol
 
 METHODS = ("frvsr", "tecogan")  # both are recurrent, and both were released for BD frames
@@ -31,8 +31,11 @@ class Plan:
     missing: tuple[str, ...]  # one command per network that has to be trained first
 
 
-def check_out(out: Path, blurred: str) -> None:
-    """Raise UsageError for an unknown degradation, or where OUT has the experiment with another."""
+def check_out(out: Path, blurred: str, dataset: Dataset) -> None:
+    """Raise UsageError for an unknown degradation, or where OUT has another experiment.
+
+    That is one with another degradation, or on other data: said before a twin is made.
+    """
     kinds = [name for name in DEGRADATIONS if name != "bi"]
     if blurred not in kinds:
         raise unknown("degradation", blurred, kinds)
@@ -43,6 +46,12 @@ def check_out(out: Path, blurred: str) -> None:
         raise UsageError(
             f"{out} holds the experiment with {' and '.join(sorted(other))}, not with {blurred}: "
             "choose another --out"
+        )
+    path = out / "bi" / "manifests" / "dataset.json"
+    if path.exists() and (facts := read_facts(path)).id != dataset.id:
+        raise UsageError(
+            f"{out} holds the experiment on dataset '{facts.name}' ({facts.id}), not on "
+            f"'{dataset.name}' ({dataset.id}): choose another --out"
         )
 
 

@@ -16,7 +16,8 @@ from fvsr_bench.errors import DataError
 from fvsr_bench.report.figures import DASHES, MARKERS, STYLE
 from fvsr_bench.report.text import md_table
 
-COLUMNS = ("network", "step", "mse", "val_psnr", "gflop")  # GFLOP of one step, forth and back
+# GFLOP of one step, forth and back; the network (of the same file) that the training started from
+COLUMNS = ("network", "step", "mse", "val_psnr", "gflop", "start")
 EVERY = 50  # steps that a row of the kept curves averages
 
 
@@ -81,20 +82,20 @@ def run_name(run: Path) -> tuple[str, str]:
     return method, tag
 
 
-def kept_curve(log: pd.DataFrame, network: str, gflop: float) -> pd.DataFrame:
+def kept_curve(log: pd.DataFrame, network: str, gflop: float, start: str = "") -> pd.DataFrame:
     """Return a run's curve for `COLUMNS`: MSE averaged over 50 steps, validation PSNR in dB."""
     block = (log.index.to_series() - 1) // EVERY
     curve = pd.DataFrame({"mse": log["mse"].groupby(block).mean()})
     curve.index = (curve.index + 1) * EVERY
     curve = curve[curve.index <= log.index.max()].join(log["val_psnr"].dropna(), how="outer")
     curve = curve.rename_axis("step").reset_index()
-    return curve.assign(network=network, gflop=round(gflop, 4))[list(COLUMNS)]
+    return curve.assign(network=network, gflop=round(gflop, 4), start=start)[list(COLUMNS)]
 
 
-def read_curves(path: Path) -> pd.DataFrame:
+def read_curves(path: Path | io.StringIO) -> pd.DataFrame:
     """Read kept curves. Raises DataError if the file holds something else."""
     try:
-        curves = pd.read_csv(path)
+        curves = pd.read_csv(path, keep_default_na=False, na_values={"val_psnr": "", "mse": ""})
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}.") from error
     if list(curves.columns) != list(COLUMNS):
@@ -107,15 +108,30 @@ def curves_csv(curves: pd.DataFrame) -> str:
     return curves.round({"mse": 8, "val_psnr": 4}).to_csv(index=False, lineterminator="\n")
 
 
+def spent_before(curves: pd.DataFrame, network: str) -> tuple[int, float]:
+    """Return the steps and PFLOP of the trainings that a network's own started from."""
+    start = str(curves.loc[curves["network"] == network, "start"].iloc[0])
+    theirs = curves[curves["network"] == start]
+    if theirs.empty:
+        return 0, 0.0
+    steps, cost = spent_before(curves, start)
+    own = int(theirs["step"].max())
+    return steps + own, cost + own * float(theirs["gflop"].iloc[0]) / 1e6
+
+
 def curves_markdown(curves: pd.DataFrame, note: str) -> str:
-    """Return a row per network: its steps, what they cost, and the best validation PSNR."""
+    """Return a row per network: its steps, what they cost, and the best validation PSNR.
+
+    A network that started from another one counts that one's steps and arithmetic as well.
+    """
     body = []
     for network, curve in curves.groupby("network", sort=False):
         known, cost = curve.dropna(subset="val_psnr"), float(curve["gflop"].iloc[0])
         best = known.iloc[int(known["val_psnr"].to_numpy().argmax())]
-        steps = int(curve["step"].max())
-        row = [str(network), f"{steps:,}", f"{cost:.0f}", f"{cost * steps / 1e6:.3f}"]
-        body.append((*row, f"{best['val_psnr']:.2f}", f"{int(best['step']):,}"))
+        steps, (before, spent) = int(curve["step"].max()), spent_before(curves, str(network))
+        count = f"{before:,} + {steps:,}" if before else f"{steps:,}"
+        row = [str(network), count, f"{cost:.0f}", f"{spent + cost * steps / 1e6:.3f}"]
+        body.append((*row, f"{best['val_psnr']:.2f}", f"{before + int(best['step']):,}"))
     body.sort(key=lambda row: -float(row[4]))
     head = ["network", "steps", "GFLOP / step", "PFLOP in all", "best val. PSNR (dB)", "at step"]
     table = "\n".join(md_table(head, body))
@@ -133,17 +149,15 @@ def curves_figure(curves: pd.DataFrame, note: str) -> bytes:
         )
         for network in ranked.index:
             i = networks.index(network)
-            known = curves[curves["network"] == network].dropna(subset="val_psnr")
+            steps, spent, known = _path(curves, str(network))
             look = {
                 "color": colours[i % 10],
-                "marker": MARKERS[i % len(MARKERS)],
+                "marker": MARKERS[(i + i // 10) % len(MARKERS)],
                 "linestyle": DASHES[(i // 10 + i) % len(DASHES)],
                 "markersize": 4,
             }
-            left.plot(known["step"], known["val_psnr"], **look)
-            cost = known["step"] * known["gflop"] / 1e6
-            label = f"{network}  {known['val_psnr'].max():.2f}"
-            right.plot(cost, known["val_psnr"], label=label, **look)
+            left.plot(steps, known, **look)
+            right.plot(spent, known, label=f"{network}  {ranked[network]:.2f}", **look)
         left.set(xlabel="step", ylabel="validation PSNR (dB)")
         right.set(xlabel="PFLOP spent")
         left.set_title("At equal steps")
@@ -157,3 +171,16 @@ def curves_figure(curves: pd.DataFrame, note: str) -> bytes:
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
         plt.close(figure)
     return picture.getvalue()
+
+
+def _path(curves: pd.DataFrame, network: str) -> tuple[list[float], list[float], list[float]]:
+    """Return steps, PFLOP and validation PSNR; a continuation begins where its start ended."""
+    known = curves[curves["network"] == network].dropna(subset="val_psnr")
+    before, spent = spent_before(curves, network)
+    steps = [before + float(step) for step in known["step"]]
+    cost = [spent + float(f) for f in known["step"] * known["gflop"] / 1e6]
+    values = [float(value) for value in known["val_psnr"]]
+    if before:
+        origin = _path(curves, str(known["start"].iloc[0]))
+        return ([origin[0][-1], *steps], [origin[1][-1], *cost], [origin[2][-1], *values])
+    return steps, cost, values

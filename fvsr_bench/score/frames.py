@@ -95,23 +95,36 @@ def _read_images(
 
 def _numbered(folder: Path, count: int, first: int) -> list[Path]:
     """Return the image files of frames first .. first + count - 1, which must be all there is."""
+    images = {".png", *LOSSY_IMAGES}
+    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in images]
+    numbers = {p: re.findall(r"\d+", p.stem) for p in paths if not p.name.startswith(".")}
+    if not numbers:
+        raise DataError(f"{folder} has no PNG files; expected {count}")
+    place = _counting(list(numbers.values()))
     by_number: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in {".png", *LOSSY_IMAGES}:
-            continue
-        digits = re.findall(r"\d+", path.stem)
+    for path, digits in numbers.items():
         if not digits:
             raise DataError(f"{path}: no frame number in the name; expected e.g. 0001.png")
-        number = int(digits[-1])
+        number = int(digits[place])
         if number in by_number:
-            raise DataError(f"{folder}: {by_number[number].name} and {path.name} are one frame")
+            other = by_number[number].name
+            raise DataError(f"{folder}: {other} and {path.name} are one frame (number {number})")
         by_number[number] = path
-    if not by_number:
-        raise DataError(f"{folder} has no PNG files; expected {count}")
     wanted = range(first, first + count)
     if set(by_number) != set(wanted):
         raise DataError(f"{folder}: {_numbering(sorted(by_number), wanted)}")
     return [by_number[number] for number in wanted]
+
+
+def _counting(numbers: list[list[str]]) -> int:
+    """Return which number of the names counts the frames: the only one that differs, or the last.
+
+    BasicSR writes 00000000_EDVR_M_x4_SR.png, where the last number is the scale.
+    """
+    if len({len(digits) for digits in numbers}) > 1:
+        return -1
+    differ = [i for i, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1]
+    return differ[0] if len(differ) == 1 else -1
 
 
 def _numbering(have: list[int], wanted: range) -> str:

@@ -117,14 +117,21 @@ def test_a_folder_of_other_data_is_left_as_it_is(
     assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
 
 
-def test_two_kinds_of_blur_do_not_share_a_folder(
-    cli: Callable, tiny: Path, tmp_path: Path, only_bicubic: None
+def test_two_kinds_of_blur_or_of_data_do_not_share_a_folder(
+    cli: Callable, tiny: Path, make_tiny: Callable, tmp_path: Path, only_bicubic: None
 ) -> None:
     words = ("explain", "phase", "--data", tiny, "--out", tmp_path / "out", "--twin")
     assert cli(*words, tmp_path / "bd15").code == 0
     answer = cli(*words, tmp_path / "bd16", "--degradation", "bd16")
     assert answer.code == 2
     assert "holds the experiment with bd15, not with bd16" in answer.err
+    other = make_tiny(tmp_path / "other")
+    meta = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps({**meta, "id": "f" * 12}))
+    answer = cli(*words[:3], other, *words[4:], tmp_path / "twin")
+    assert answer.code == 2
+    assert "holds the experiment on dataset 'tiny'" in answer.err
+    assert not (tmp_path / "twin").exists(), "refused before the work"
     answer = cli(*words, tmp_path / "x", "--degradation", "bd61")
     assert answer.code == 2
     assert "unknown degradation 'bd61'. Did you mean 'bd16'?" in answer.err

@@ -211,6 +211,19 @@ def test_frames_numbered_from_zero_are_scored_when_said_so(
     assert answer.code == 0, answer.err
 
 
+def test_names_that_hold_other_numbers_are_understood(
+    cli: Callable, tiny: Path, theirs: Path, tmp_path: Path
+) -> None:
+    """BasicSR writes 00000000_EDVR_M_x4_SR.png: the scale is no frame number."""
+    for folder in theirs.iterdir():
+        for path in sorted(folder.glob("*.png")):
+            path.rename(folder / f"{int(path.stem):08d}_EDVR_M_x4_SR.png")
+    out = tmp_path / "out"
+    answer = cli("score", "--sr", theirs, "-d", tiny, "-o", out, "--judge", "temporal")
+    assert answer.code == 0, answer.err
+    assert "tOF (px) ↓" in (out / "judges.md").read_text()
+
+
 def shifted(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([frames[1:], frames[-1:]])
 

@@ -25,6 +25,7 @@ from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.judges import Judges
 from fvsr_bench.recipes import LOSSES
 from fvsr_bench.registry import build, load_card, load_model, load_spec
+from fvsr_bench.report.training import curves_markdown, spent_before
 from fvsr_bench.spec import TrainRecipe
 from fvsr_bench.train import Event, Learner, TrainJob, launch, train, update_average
 
@@ -555,6 +556,10 @@ def test_runs_are_compared_over_steps_and_over_arithmetic(
     # Dummy is one 3x3 convolution from 3 to 48 channels, forward and to its weights.
     flop = 2 * (2 * 9 * 3 * 48 * RECIPE.patch**2) * RECIPE.frames * RECIPE.batch
     assert table["gflop"].iloc[0] * 1e9 == pytest.approx(flop, rel=1e-3)
+    table["start"] = table["network"].map({"dummy bi-seed3": "dummy bi-seed60"}).fillna("")
+    text = curves_markdown(table, "")
+    assert "| 60 + 3 |" in text, "a continuation counts what came before"
+    assert spent_before(table, "dummy bi-seed3") == (60, pytest.approx(60 * flop / 1e15, rel=1e-3))
     before = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
     assert cli("plot", "training", tmp_path / "made" / "training.csv").code == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
