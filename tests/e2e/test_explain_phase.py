@@ -113,7 +113,7 @@ def test_a_folder_of_other_data_is_left_as_it_is(
     words = ("explain", "phase", "--data", other, "--out", out, "--one-way", "--reuse", reuse)
     answer = cli(*words)
     assert answer.code == 2
-    assert "holds results of dataset 'tiny'" in answer.err
+    assert "holds the experiment on dataset 'tiny'" in answer.err
     assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
 
 
