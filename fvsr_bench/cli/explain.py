@@ -94,6 +94,43 @@ def phase(
 
 
 @app.command()
+def number(
+    value: float = typer.Argument(help="The number, as printed somewhere: 31.06"),
+    method: str = typer.Argument(help="METHOD, METHOD@WEIGHTS or a run id of the results."),
+    metric: str = typer.Option("psnr", "--metric", help="psnr or ssim."),
+    results: Path = typer.Option(
+        Path("results/demo"), "--results", "-r", help="Results folder that holds the run."
+    ),
+    within: float = typer.Option(
+        0.0, "--within", min=0, help="What counts as the same.  [default: 0.1 dB; SSIM 0.002]"
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on stdout instead of text."),
+) -> None:
+    """Under which convention would the stored records of METHOD give a number that was printed?
+
+    Goes through {RGB, Y studio, Y full} x crop {0, 4, 8} x frames x average (or SSIM window), and
+    the conventions of published code. Runs no network.
+
+    Examples:
+
+      fvsr-bench explain number 34.2 fapn --results results/faceclips
+
+      fvsr-bench explain number 0.941 sofvsr --metric ssim --results results/faceclips
+    """
+    from fvsr_bench.cli.output import print_json, say
+    from fvsr_bench.compare import find_run
+    from fvsr_bench.explain.number import find_origin, origin_rows, origin_text
+    from fvsr_bench.report.results import load_results
+
+    loaded = load_results(results)
+    origin = find_origin(loaded, find_run(loaded, method), metric, value, within)
+    if as_json:
+        print_json(origin_rows(origin))
+    else:
+        say(origin_text(origin, f"{loaded.data_note()}."))
+
+
+@app.command()
 def network(
     networks: list[str] = typer.Argument(help="METHOD or METHOD@WEIGHTS, e.g. fapn frvsr@bi."),
     data: str = typer.Option(

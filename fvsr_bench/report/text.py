@@ -77,7 +77,7 @@ def number(value: float | None, digits: int, *, signed: bool = False) -> str:
     if value is None or math.isnan(value):
         return "–"
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    return text.replace("-", "") if float(text) == 0 and not signed else text
+    return text.replace("-", "+" if signed else "") if float(text) == 0 else text
 
 
 def plus_minus(estimate: Estimate, digits: int) -> str:

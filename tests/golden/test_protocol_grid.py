@@ -11,7 +11,8 @@ from fvsr_bench.compare import Margin, compare_runs, find_run, verdict
 from fvsr_bench.displacement import Shift
 from fvsr_bench.errors import FvsrError, UsageError
 from fvsr_bench.explain.finding import PAPER, answer, find
-from fvsr_bench.protocols import GRID_COLOURS, protocol
+from fvsr_bench.explain.number import find_origin, origin_text
+from fvsr_bench.protocols import GRID_COLOURS, PRESETS, protocol
 from fvsr_bench.records import read_records
 from fvsr_bench.report import write_report
 from fvsr_bench.report.protocol_grid import conventions, grid_rows, protocol_grids
@@ -197,3 +198,31 @@ def test_phase_finding_says_which_network_is_missing(results):
 def test_results_without_records_say_how_to_get_them(tmp_path):
     with pytest.raises(FvsrError, match="fvsr-bench run"):
         load_results(tmp_path)
+
+
+@pytest.mark.parametrize("metric", ["psnr", "ssim"])
+def test_a_number_is_traced_to_its_convention(results, grids, metric):
+    grid = next(g for g in grids if g.metric.name == metric)
+    run_id = str(grid.means.columns[0])
+    run = next(m for m in results.complete if m.run_id == run_id)
+    wanted = grid.conventions[-1].name
+    found = find_origin(results, run, metric, float(grid.means.loc[wanted, run_id]), 1e-9)
+    assert wanted in {r.convention for r in found.near}
+    by_name = {r.convention: r.value for r in found.readings}
+    expected = {**grid.means[run_id].to_dict(), **grid.presets[run_id].to_dict()}
+    assert by_name == pytest.approx(expected)
+    assert found.default == pytest.approx(float(grid.means[run_id].iloc[0]))
+    far = find_origin(results, run, metric, 99.0)
+    assert not far.near
+    assert "no convention gives it; the nearest is" in origin_text(far, "")
+
+
+def test_the_command_answers_and_refuses(grid_folder, capsys):
+    words = ["explain", "number", "31.06", "fapn", "--results", str(grid_folder)]
+    assert run([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 54 + len(PRESETS)
+    assert run(words) == 0
+    assert "conventions give it" in capsys.readouterr().out
+    assert run([*words, "--metric", "psn"]) == 2
+    assert "Did you mean 'psnr'?" in capsys.readouterr().err
