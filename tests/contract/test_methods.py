@@ -1,6 +1,7 @@
 """Laws that every method in the registry keeps; a new method's file joins by itself."""
 
 import inspect
+import json
 
 import pytest
 import torch
@@ -202,3 +203,13 @@ def test_flows_are_hr_pixels_from_the_frame_before(name: str) -> None:
     with torch.no_grad():
         pairs = [model.hr_flows(lr[:, t : t + 2]) for t in range(2)]
         assert torch.allclose(model.hr_flows(lr), torch.cat(pairs, 1), atol=1e-4)
+
+
+def test_the_networks_of_table_2_were_trained_under_one_recipe(project_root) -> None:
+    """Steps, batches, crops, rate, data and seed: only the losses are each method's own."""
+    cards = [json.loads(p.read_text()) for p in sorted(project_root.glob("weights/*/bi.json"))]
+    assert {card["method"] for card in cards} == {"fapn", "frvsr", "sofvsr", "tecogan", "vespcn"}
+    for card in cards:
+        assert {**card["recipe"], "losses": 0} == {**cards[0]["recipe"], "losses": 0}
+        assert (card["data"], card["seed"]) == (cards[0]["data"], cards[0]["seed"])
+        assert not card.get("made_from")

@@ -1,19 +1,23 @@
 """Ablations: names become cells, missing networks are named with their command, tables compare."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from fvsr_bench.ablate import expand
+from fvsr_bench.ablate import expand, explain_missing
 from fvsr_bench.errors import UsageError
+from fvsr_bench.registry import build, save_weights
 from fvsr_bench.report.ablation import AblationCell, ablation_csv, ablation_markdown
 from fvsr_bench.report.tables import METRICS
-from fvsr_bench.spec import FAPN_PROTOCOL
+from fvsr_bench.spec import FAPN_PROTOCOL, ModelCard
 from fvsr_bench.statistics import bootstrap_mean
+from fvsr_bench.train import ORIGIN
 
 
 def test_two_components_are_the_four_cells_of_table_3() -> None:
@@ -32,7 +36,37 @@ def test_loss_is_the_four_columns_of_table_4() -> None:
 
 @pytest.mark.parametrize("words", [["hr-feedback", "future-frame", "hidden-state"]])
 def test_three_components_make_eight_cells(words: list[str]) -> None:
-    assert len({cell.tag for cell in expand("fapn", words)}) == 8
+    cells = expand("fapn", words)
+    assert len({cell.tag for cell in cells}) == 8
+    torch.manual_seed(0)
+    lr, hr = torch.rand(1, 3, 3, 16, 16), torch.rand(1, 3, 3, 64, 64)
+    for cell in cells:
+        options = dict(cell.train_job().options)
+        assert set(cell.without) == {w for w in words if w in cell.tag}
+        network = build("fapn", options)
+        sr, terms = network.forward_train(lr, hr)
+        ((sr - hr).square().mean() + sum(terms.values())).backward()
+        missing = [name for name, p in network.named_parameters() if p.grad is None]
+        assert sr.shape == hr.shape
+        assert not missing, (cell.tag, missing)
+
+
+def test_the_time_of_a_missing_network_is_that_of_its_siblings(tmp_path, monkeypatch) -> None:
+    """80 minutes for 4,000 steps of crops of 24: half the steps take half the time."""
+    monkeypatch.setenv("FVSR_BENCH_WEIGHTS", str(tmp_path))
+    (cell,) = [cell for cell in expand("dummy", ["correct"]) if cell.variant != "full"]
+    assert "(time: unknown)" in explain_missing([cell], "DIR")[0]
+    recipe = dataclasses.asdict(cell.train_job().recipe)
+    card = ModelCard(
+        **{"method": "dummy", "tag": "bi", "sha256": "", "options": {}, "degradation": "bi"},
+        **{"phase": "centre", "origin": ORIGIN, "licence": "", "data": "d", "steps": 8000},
+        **{"seed": 0, "minutes": 80.0, "validation": {}, "notes": ""},
+        recipe={**recipe, "steps": 2 * recipe["steps"]},
+    )
+    save_weights(tmp_path / "dummy" / "bi.safetensors", build("dummy").state_dict(), card)
+    same = expand("dummy", ["correct"])[-1]
+    share = same.train_job().recipe.steps / (2 * recipe["steps"])
+    assert f"about {80 * share:.0f} min" in explain_missing([same], "DIR")[0]
 
 
 @pytest.mark.parametrize(

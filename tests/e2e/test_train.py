@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import random
 import resource
 import signal
 import subprocess
@@ -27,7 +29,15 @@ from fvsr_bench.recipes import LOSSES
 from fvsr_bench.registry import build, load_card, load_model, load_spec
 from fvsr_bench.report.training import curves_markdown, spent_before
 from fvsr_bench.spec import TrainRecipe
-from fvsr_bench.train import Event, Learner, TrainJob, launch, train, update_average
+from fvsr_bench.train import (
+    Event,
+    Learner,
+    TrainJob,
+    launch,
+    learning_rate,
+    train,
+    update_average,
+)
 
 RECIPE = TrainRecipe(steps=7, batch=2, frames=3, warmup=2, precision="fp32", losses={"mse": 1.0})
 
@@ -114,22 +124,31 @@ def command(patterns: Path, where: Path, *more: str) -> list[str]:
     ]
 
 
-def test_kill_minus_nine_and_again(patterns: Path, tmp_path: Path) -> None:
+def test_kill_minus_nine_at_any_step_and_again(patterns: Path, tmp_path: Path) -> None:
+    """Twice: before the first checkpoint (step 100) and after it, at steps that nobody chose."""
     subprocess.run(command(patterns, tmp_path / "whole"), check=True, capture_output=True)
-    process = subprocess.Popen(
-        command(patterns, tmp_path / "cut"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:  # kill it in the middle, after its first checkpoint
-        logs = list((tmp_path / "cut" / "runs").glob("*/log.jsonl"))
-        if logs and len(logs[0].read_text().splitlines()) > 110:
-            break
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert 100 < len(losses(tmp_path / "cut")) < 400
+    for step in (random.randrange(1, 90), random.randrange(101, 300)):
+        process = subprocess.Popen(
+            command(patterns, tmp_path / "cut"),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            logs = list((tmp_path / "cut" / "runs").glob("*/log.jsonl"))
+            if logs and len(logs[0].read_text().splitlines()) >= step:
+                break
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert step <= len(losses(tmp_path / "cut")) < 400, f"killed after step {step}"
     subprocess.run(command(patterns, tmp_path / "cut"), check=True, capture_output=True)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    whole, cut = kept(tmp_path / "whole"), kept(tmp_path / "cut")
+    for part in ("network", "average"):
+        assert all(torch.equal(cut[part][key], value) for key, value in whole[part].items())
+    moments = [part["optimiser"]["state"][0]["exp_avg"] for part in (whole, cut)]
+    assert torch.equal(*moments)
 
 
 def test_a_time_limit_ends_cleanly_and_the_next_call_goes_on(
@@ -141,6 +160,30 @@ def test_a_time_limit_ends_cleanly_and_the_next_call_goes_on(
     assert "goes on from there" in first[-1].note
     assert first[-1].step == 1
     assert list(train(job, open_dataset(patterns), **where))[-1].finished is not None
+
+
+def test_the_rate_warms_up_and_follows_half_a_cosine() -> None:
+    recipe = TrainRecipe(steps=100, warmup=20, learning_rate=1.0, schedule="cosine")
+    assert learning_rate(recipe, 0) == pytest.approx(1 / 20)
+    assert learning_rate(recipe, 9) == pytest.approx(
+        0.5 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * 0.09)))
+    )
+    assert learning_rate(recipe, 50) == pytest.approx(0.01 + 0.99 / 2)
+    assert 0.01 < learning_rate(recipe, 99) < 0.011
+    flat = dataclasses.replace(recipe, schedule="flat", warmup=0)
+    assert {learning_rate(flat, step) for step in range(100)} == {1.0}
+
+
+def test_a_step_works_on_channels_last_weights_and_clipped_gradients(patterns: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, clip_grad=1e-4)
+    learner = Learner(
+        TrainJob(method="dummy", recipe=recipe), open_dataset(patterns), fabric(), Judges()
+    )
+    learner.step(TrainSampler(open_dataset(patterns), recipe, seed=0).batch(0), 0)
+    weights = list(learner.network.parameters())
+    assert weights[0].is_contiguous(memory_format=torch.channels_last)
+    norm = torch.cat([p.grad.flatten() for p in weights if p.grad is not None]).norm()
+    assert norm == pytest.approx(1e-4, rel=1e-3)
 
 
 def test_it_learns(patterns: Path, tmp_path: Path) -> None:
