@@ -128,37 +128,65 @@ def _level_cells(level: Level) -> list[str]:
 
 def figure(finding: Finding) -> Figure:
     """Draw PSNR per method, weights and LR frames, with the paper's numbers as lines."""
-    shown = sorted(finding.levels, key=lambda x: (x.manifest.about.title, x.data, x.trained))
-    names = [f"{x.manifest.about.title}\n{x.trained or '–'} → {x.data}" for x in shown]
-    colours = sns.color_palette("colorblind", 4)
+    methods = dict.fromkeys(level.manifest.model for level in finding.levels)
+    groups = [
+        sorted(
+            (level for level in finding.levels if level.manifest.model == method),
+            key=lambda level: (not level.matched, level.data != "bi"),
+        )
+        for method in methods
+    ]
+    shown = [level for group in groups for level in group]
+    looks = {True: (sns.color_palette("colorblind")[0], "o"), False: ("#D55E00", "X")}
     with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(
-            figsize=(max(6.5, 1.4 + 1.05 * len(shown)), 4.5), layout="constrained"
-        )
-        for k, level in enumerate(shown):
-            e = level.psnr
-            colour = colours[0] if level.matched else colours[1]
-            axes.bar(k, e.mean, 0.62, color=colour, hatch="" if level.matched else "//")
-            axes.errorbar(k, e.mean, [[e.mean - e.low], [e.high - e.mean]], color="0.2", capsize=3)
-            axes.annotate(
-                f"{e.mean:.2f}",
-                (k, np.fmax(e.mean, e.high)),
-                (0, 4),
-                textcoords="offset points",
+        size = (max(6.5, 1.4 + 0.85 * len(shown)), 4.6)
+        fig, axes = plt.subplots(figsize=size, layout="constrained")
+        ticks, k = [], 0.0
+        for group in groups:
+            if paper := PAPER.get(group[0].manifest.model):
+                ends = [k - 0.45, k + len(group) - 0.55]
+                axes.plot(ends, [paper[0]] * 2, color="black", linewidth=2)
+                axes.annotate(
+                    f"paper {paper[0]:.2f}",
+                    (ends[0], paper[0]),
+                    (0, -10),
+                    textcoords="offset points",
+                    fontsize=8,
+                )
+            axes.text(
+                k + (len(group) - 1) / 2,
+                1.01,
+                group[0].manifest.about.title.removesuffix(" †"),
+                transform=axes.get_xaxis_transform(),
                 ha="center",
+                weight="bold",
             )
-            if paper := PAPER.get(level.manifest.model):
-                axes.plot([k - 0.4, k + 0.4], [paper[0]] * 2, color="black", linewidth=2)
-        axes.bar(0, 0, 0, color=colours[0], label="LR frames of the right phase")
-        axes.bar(0, 0, 0, color=colours[1], hatch="//", label="LR frames of the other phase")
+            for level in group:
+                e, (colour, marker) = level.psnr, looks[level.matched]
+                spread = [[e.mean - e.low], [e.high - e.mean]]
+                axes.errorbar(k, e.mean, spread, fmt=marker, color=colour, capsize=3, markersize=8)
+                axes.annotate(
+                    f"{e.mean:.2f}",
+                    (k, np.fmax(e.mean, e.high)),
+                    (0, 4),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=9,
+                )
+                ticks.append((k, f"{level.trained or 'no weights'}\n→ {level.data}"))
+                k += 1
+            k += 0.6
+        for matched, text in ((True, "of the right phase"), (False, "of the other phase")):
+            colour, marker = looks[matched]
+            axes.plot([], [], marker, color=colour, markersize=8, label=f"LR frames {text}")
         axes.plot([], [], color="black", linewidth=2, label="printed by the paper (other data)")
-        low = min(
-            [np.fmin(x.psnr.mean, x.psnr.low) for x in shown] + [p for p, _ in PAPER.values()]
+        axes.set(ylabel="PSNR (dB)", xlabel="weights made for → LR frames they were fed")
+        axes.set_xticks(*zip(*ticks, strict=True), fontsize=8)
+        axes.set_xlim(-0.6, k - 0.6)
+        axes.grid(axis="y", color="0.92")
+        fig.suptitle(
+            f"{finding.note}; whiskers: 95 %, subjects resampled", fontsize=8, color="0.35"
         )
-        axes.set(ylabel="PSNR (dB)", ylim=(math.floor(low) - 1, None))
-        axes.set_xticks(range(len(shown)), names)
-        axes.set_xlim(-0.6, len(shown) - 0.4)
-        axes.set_title("Weights made for → LR frames they were fed")
-        fig.legend(loc="outside lower left", fontsize=8)
+        fig.legend(loc="outside lower center", ncols=3, fontsize=8)
         sns.despine(fig)
     return fig
