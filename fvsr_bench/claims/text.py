@@ -7,6 +7,7 @@ from typing import Any
 from fvsr_bench.claims import Judged, Judgement
 from fvsr_bench.claims.ledger import Frames, Ledger, Mean, Order, Paired, Rise, Split, Worst
 from fvsr_bench.claims.rules import RULES, Item, Verdict
+from fvsr_bench.report.tables import titles, training_note
 from fvsr_bench.report.text import csv_text
 
 ARITHMETIC_WORDS = {
@@ -94,6 +95,10 @@ def header(judgement: Judgement) -> list[str]:
             "Ours means the weights of this repository, trained here for a limited time: a verdict "
             "is about these runs, not about the authors' network."
         )
+        used = {run_id for j in judgement.claims for run_id in j.evidence.runs}
+        names = titles(results.complete)
+        known = ((names[m.run_id], m.about) for m in results.complete if m.run_id in used)
+        lines += training_note(known)
     lines.append("Arithmetic: " + ", ".join(f"{n} {v}" for v, n in arithmetic.items()) + ".")
     lines.append("Measured: " + ", ".join(f"{n} {v}" for v, n in measured.items()) + ".")
     return lines

@@ -1,13 +1,13 @@
 """Tables 1 and 2 from the records: what stands in which cell (`text` renders it)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from fvsr_bench.manifest import RunManifest
+from fvsr_bench.manifest import About, RunManifest
 from fvsr_bench.records import clip_values, measured_frames, protocol_key, select_frames
 from fvsr_bench.report.results import Results
 from fvsr_bench.report.shift import shift_warnings
@@ -192,16 +192,15 @@ def titles(manifests: Sequence[RunManifest]) -> dict[str, str]:
     return names
 
 
-def _training(rows: Sequence[Row]) -> list[str]:
-    """Say for how many steps of which losses the networks were trained; all see how equally."""
-    titles: dict[tuple[int, int, str], list[str]] = {}
-    for row in rows:
-        about = row.manifest.about
+def training_note(networks: Iterable[tuple[str, About]]) -> list[str]:
+    """Say for how many steps of which losses networks (title, facts) were trained; [] = unknown."""
+    alike: dict[tuple[int, int, str], list[str]] = {}
+    for title, about in networks:
         if about.steps:
             key = (about.before + about.steps, about.before, about.losses)
-            titles.setdefault(key, []).append(row.title)
+            alike.setdefault(key, []).append(title)
     groups = []
-    for (steps, before, losses), names in sorted(titles.items()):
+    for (steps, before, losses), names in sorted(alike.items()):
         count = f"{before:,} + {steps - before:,}" if before else f"{steps:,}"
         text = f"{', '.join(names)} {count} steps"
         if losses:
@@ -233,7 +232,7 @@ def _footnotes(results: Results, protocol: EvalProtocol, rows: Sequence[Row]) ->
             "frames; elsewhere its place comes from the clip's landmarks or the nearest frame. "
             "The frames are the same for every method."
         )
-    notes += _training(rows)
+    notes += training_note((row.title, row.manifest.about) for row in rows)
     notes += shift_warnings(results, [row.manifest for row in rows])
     notes += [f"{r.title}: {r.manifest.about.notes}." for r in rows if r.manifest.about.notes]
     marked = [row.manifest.about for row in rows if row.manifest.about.mismatch]
