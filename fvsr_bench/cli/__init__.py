@@ -29,6 +29,7 @@ PARTS: tuple[tuple[str, str | None], ...] = (
     ("score", None),
     ("enhance", None),
     ("export", None),
+    ("check", None),
     ("doctor", None),
 )
 WELCOME = """\

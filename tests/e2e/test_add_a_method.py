@@ -1,5 +1,6 @@
 """docs/add-a-method.md is followed word by word: its file runs, beats bicubic, can be shipped."""
 
+import json
 import os
 import re
 import shlex
@@ -65,3 +66,35 @@ def test_a_package_brings_its_methods(page: str, tmp_path: Path) -> None:
     call([*pip, "--no-deps", "--no-build-isolation", "--target", str(site), "."], source)
     assert "back_projection" not in methods_here()
     assert "back_projection" in call([*COMMAND, "models"], tmp_path, extra_path=site)
+
+
+LIAR = '''
+import torch
+from torch import nn
+from fvsr_bench.spec import ModelSpec
+
+class Net(nn.Module):
+    """Says that it is causal, and subtracts the mean of the whole batch."""
+    scale = 4
+    def forward(self, lr):
+        return (lr - lr.mean()).repeat_interleave(4, -1).repeat_interleave(4, -2)
+    def step(self, frame, state=None, future=None):
+        return frame.repeat_interleave(4, -1).repeat_interleave(4, -2), {}
+
+SPEC = ModelSpec(build=Net, title="Liar", reference="-", licence="MIT", lookahead=0,
+                 trainable=False)
+'''
+
+
+def test_check_says_which_promises_are_kept(tmp_path: Path, cli) -> None:
+    path = tmp_path / "liar.py"
+    path.write_text(LIAR)
+    answer = cli("check", path)
+    assert answer.code == 1
+    assert "does not keep 3 of 5 promises" in answer.err
+    lines = [line.split()[0] for line in answer.out.splitlines()]
+    assert lines == ["kept", "BROKEN", "BROKEN", "kept", "BROKEN"]
+    assert "the look-ahead is not 0" in answer.out
+    honest = cli("check", "bicubic", "--json")
+    assert honest.code == 0
+    assert [row["kept"] for row in json.loads(honest.out)] == [True] * 5

@@ -81,12 +81,7 @@ def test_wheel_holds_the_whole_tree(wheel: Path, source: Path) -> None:
         for file in (source / folder).rglob("*"):
             if file.is_file() and file.suffix != ".md":
                 name = f"{package}/{file.relative_to(source / folder).as_posix()}"
-                earlier = name.startswith(
-                    "fvsr_weights/first/"
-                )  # a campaign that is kept here only
-                assert (name in inside) != earlier, (
-                    f"{folder}: {name} is not installed, or should not be"
-                )
+                assert name in inside, f"{folder}: {name} is not installed"
     roots = {name.partition("/")[0] for name in inside}
     extra = {root for root in roots if not root.endswith(".dist-info")} - set(FOLDERS.values())
     assert not extra, f"the wheel would also install {extra}"
