@@ -38,7 +38,7 @@ class Portrait:
     still: float | None  # dB lost when the frame before is taken to be the same as this one
     lost: Mapping[str, float]  # part of the memory -> dB lost when it is emptied at each frame
     flow_gain: float | None  # dB by which the flow brings HR frame t-1 nearer to t; None = no flow
-    dead: float  # share of ReLU channels that are zero everywhere
+    dead: float | None  # share of ReLU channels that are zero all over a frame; None = no ReLU
     residual: float  # RMS of what is added to bicubic, 8-bit levels
     flow_gradient: float | None  # norm of d MSE / d flow network over that of all other weights
 
@@ -94,7 +94,7 @@ def portray(
         still=mean.get("still"),
         lost={name: mean[name] for name in MEMORIES.values() if name in mean},
         flow_gain=mean.get("flow_gain"),
-        dead=watch.share,
+        dead=watch.share if watch.channels else None,
         residual=residual,
         flow_gradient=pull.share(),
     )
@@ -216,7 +216,7 @@ def portrait_markdown(portraits: list[Portrait], note: str) -> str:
 
     head = ["network", "PSNR (dB)", "frame 0", "last frame", "all still", "no hidden state"]
     head += ["no SR fed back", "flow aligns HR by", "flow's share of the gradient"]
-    head += ["dead channels", "residual"]
+    head += ["zero channels", "residual"]
     body = [
         [
             f"{p.method} {p.tag}",
@@ -227,7 +227,7 @@ def portrait_markdown(portraits: list[Portrait], note: str) -> str:
             *(signed(-p.lost[name]) if name in p.lost else "–" for name in MEMORIES.values()),
             signed(p.flow_gain),
             "–" if p.flow_gradient is None else f"{p.flow_gradient:.3f}",
-            f"{100 * p.dead:.1f} %",
+            "–" if p.dead is None else f"{100 * p.dead:.1f} %",
             f"{p.residual:.1f}",
         ]
         for p in sorted(portraits, key=lambda p: -p.psnr)
@@ -237,7 +237,8 @@ def portrait_markdown(portraits: list[Portrait], note: str) -> str:
         "and after are replaced by the current one. No hidden state, no SR fed back: set to zero "
         "before each frame. Flow aligns HR by: PSNR of HR frame t-1 after the warp minus before "
         "it. Flow's share: norm of the MSE's gradient in the flow network over that in all other "
-        "weights. Residual: RMS of what is added to bicubic, 8-bit levels."
+        "weights. Zero channels: ReLU channels that are zero all over a frame, counted in every "
+        "frame of the first clip. Residual: RMS of what is added to bicubic, 8-bit levels."
     )
     table = "\n".join(md_table(head, body))
     return f"**What the networks make of their parts** ({note})\n\n{table}\n\n{legend}\n"
