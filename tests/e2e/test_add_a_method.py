@@ -21,10 +21,10 @@ def page(project_root: Path) -> str:
     return (project_root / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 
 
-def block(page: str, language: str) -> str:
-    """Return the page's only code block in a language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    return found
+def block(page: str, language: str, number: int = 0) -> str:
+    """Return a code block of the page in a language, the first unless said so."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    return str(found[number])
 
 
 def call(command: list[str], cwd: Path, extra_path: Path | None = None) -> str:
@@ -48,6 +48,10 @@ def test_the_file_runs_and_beats_bicubic(page: str, tmp_path: Path) -> None:
     assert program == "fvsr-bench"
     printed = call([*COMMAND, *arguments], tmp_path)
     assert "Back-projection" in printed
+    check = shlex.split(block(page, "sh", 1))
+    assert check[:2] == ["fvsr-bench", "check"]
+    kept = call([*COMMAND, *check[1:]], tmp_path).count("kept")
+    assert kept == 4, "all but the optional step"
     records = pd.concat(map(pd.read_parquet, (tmp_path / "first-try/records").glob("*.parquet")))
     assert records["clip"].nunique() == 2
     psnr = records[(records["metric"] == "psnr") & (records["protocol"] == "rgb-c0")]

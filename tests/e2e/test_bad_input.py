@@ -218,7 +218,7 @@ def model_raises(p):
 # --- weights
 
 
-@case(1, "no weights", "fvsr-bench train bare --data DIR")
+@case(1, "no weights", "bare.py --data DIR")
 def weights_missing(p):
     return p.run(models=p.method_file("bare", trainable=True))
 

@@ -319,7 +319,7 @@ def test_a_method_without_weights_is_never_run_with_random_ones(cli, tiny, tmp_p
     out = tmp_path / "out"
     assert cli("run", "-m", f"bicubic,{path}", "-d", tiny, "-o", out).code == 0
     table = (out / "table2.md").read_text()
-    assert "no weights: run `fvsr-bench train untrained --data DIR`" in table
+    assert f"no weights: run `fvsr-bench train {path} --data DIR`" in table
     assert "untrained" not in set(records.read_records(out / "records")["model"])
 
 
