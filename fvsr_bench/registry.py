@@ -250,7 +250,10 @@ def start_of(card: ModelCard) -> ModelCard | None:
     """
     wanted = card.made_from.get("start")
     for tag in weights_tags(card.method) if wanted else ():
-        start = read_card(find_weights(card.method, tag))
+        try:
+            start = read_card(find_weights(card.method, tag))
+        except WeightsError:  # a neighbour's card is broken: it says so when it is asked for
+            continue
         if start.sha256 == wanted:
             return start
     return None

@@ -1,5 +1,6 @@
 """Training batches from a memory-mapped cache; a step's batch can be made from its number."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,6 +212,11 @@ def _allocate(path: Path) -> None:
 
     Raises OSError where there is too little.
     """
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # this file system cannot
+                raise

@@ -137,5 +137,7 @@ def test_steps_before_are_those_of_the_weights_that_were_started_from(tmp_path, 
         card = save_weights(tmp_path / "dummy" / f"{tag}.safetensors", state, card)
         assert steps_before(card) == total
         start = {"start": card.sha256}
+    (tmp_path / "dummy" / "0.safetensors").write_bytes(b"broken")
+    assert steps_before(card) == 30, "a neighbour without a card stops nothing"
     (tmp_path / "dummy" / "a.safetensors").unlink()
     assert steps_before(card) == 20, "what is not there is not counted"

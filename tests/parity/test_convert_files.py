@@ -221,12 +221,6 @@ def test_values_that_are_no_numbers_are_refused(port: Weights, tmp_path: Path, b
     assert "no finite numbers: srnet.conv_out.bias" in message
 
 
-def test_a_method_that_has_no_weights_takes_none(port: Weights, tmp_path: Path) -> None:
-    torch.save(port, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="'bicubic' has no weights"):
-        convert([tmp_path / "w.pth"], "bicubic")
-
-
 def test_every_layout_belongs_to_a_method_and_every_rule_fills_one_tensor() -> None:
     named = {name: registry.load_spec(name).layouts for name in registry.methods()}
     assert {layout for names in named.values() for layout in names} == LAYOUTS.keys()
