@@ -1,6 +1,6 @@
 """How fast a training step is: against plain code, against the machine, and method against method.
 
-    python benchmarks/train_step.py [--steps 6] [--patch 0] [--methods fapn,frvsr]
+    python benchmarks/train_step.py [--steps 10] [--patch 0] [--methods fapn,frvsr]
 
 One process, the paper's batch of 4 clips x 10 frames (of noise that moves: the time does not depend
 on the pixels, the losses of the two codes are compared with each other only). Printed:
@@ -10,18 +10,19 @@ on the pixels, the losses of the two codes are compared with each other only). P
   peak      share of the rate (FLOP/s) that a 3000 x 3000 bfloat16 matrix product reaches here
   gains     what bfloat16 brings to that product, and to the networks' usual convolution (3 x 3, 64
             channels, 4 frames, forward and back), which is what a step mostly consists of
-The first two steps are not timed; of the others the median counts.
+What is compared makes its steps in turns, so that a machine that is busy for a while is so for
+both; the first two steps are not timed, and the median of the others' ratios counts.
 """
 
 import argparse
 import dataclasses
 import statistics
 import time
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -32,13 +33,13 @@ from fvsr_bench.nn.ofrnet import flow_loss
 from fvsr_bench.objective import Objective
 from fvsr_bench.registry import build, load_spec, methods
 from fvsr_bench.spec import TrainRecipe
-from fvsr_bench.train import Learner, TrainJob, learning_rate, total_loss
+from fvsr_bench.train import Learner, TrainJob, launch, learning_rate, total_loss
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--patch", type=int, default=0, help="LR px of the frames; 0 = 40")
     parser.add_argument("--methods", default="", help="names with commas; default: all")
     parser.add_argument("--threads", type=int, default=0)
@@ -48,14 +49,21 @@ def main() -> None:
     size = arguments.patch or 40
     batches = [moving_noise(size, seed) for seed in range(arguments.steps + 2)]
     peak = matrix_peak(torch.bfloat16)
-    gain = peak / matrix_peak(torch.float32)
+    mm_gain = peak / matrix_peak(torch.float32)
     fine, coarse = (convolution_rate(dtype, size) for dtype in (torch.float32, torch.bfloat16))
     print(f"{torch.get_num_threads()} threads, batch 4 x 10 x {size}x{size}; in bfloat16, a matrix")
-    print(f"product is {gain:.2f} times as fast as in float32 here, a convolution of 64 channels")
+    print(
+        f"product is {mm_gain:.2f} times as fast as in float32 here, a convolution of 64 channels"
+    )
     print(f"{coarse / fine:.2f} times, at {coarse / peak:.2f} of the product's rate\n")
-    fast, ours, work = run_here("fapn", batches)
-    slow, plain = run_plain(batches)
-    print(f"FAPN, here against plain float32 NCHW: {slow / fast:.2f} times the steps per second")
+    here = Here("fapn")
+    (fast, slow), (ours, plain) = in_turns([here, PlainTraining()], batches)
+    gains = [b / a for a, b in zip(fast, slow, strict=True)]
+    spread = f"{min(gains):.2f} to {max(gains):.2f}"
+    print(
+        f"FAPN, here against plain float32 NCHW: {statistics.median(gains):.2f} times the steps per"
+    )
+    print(f"second (median of {len(gains)} steps made in turns, {spread})")
     print(f"losses, plain: {' '.join(f'{v:.5f}' for v in plain)}")
     print(f"losses, here:  {' '.join(f'{v:.5f}' for v in ours)}\n")
     print("| method | GFLOP / step | share of the peak | time of a step, FAPN = 1 |")
@@ -64,9 +72,11 @@ def main() -> None:
     for name in wanted or [m for m in methods() if load_spec(m).trainable]:
         if load_spec(name).hidden:
             continue
-        seconds, _, flops = (fast, ours, work) if name == "fapn" else run_here(name, batches)
-        share = flops / seconds / peak
-        print(f"| {name} | {flops / 1e9:.0f} | {share:.2f} | {seconds / fast:.2f} |", flush=True)
+        other = Here(name)
+        (first, second), _ = in_turns([here, other], batches)
+        share = other.flops / statistics.median(second) / peak
+        relative = statistics.median(b / a for a, b in zip(first, second, strict=True))
+        print(f"| {name} | {other.flops / 1e9:.0f} | {share:.2f} | {relative:.2f} |", flush=True)
 
 
 def moving_noise(size: int, seed: int) -> Batch:
@@ -121,43 +131,63 @@ class Faces:
     meta: Meta = Meta()
 
 
-def run_here(method: str, batches: list[Batch]) -> tuple[float, list[float], int]:
-    """Return seconds a step, the MSE of each step, and FLOP a step, by the training loop."""
-    spec = load_spec(method)
-    job = TrainJob(method=method, options=spec.options, recipe=spec.recipe)
-    dataset: Any = Faces()
-    learner = Learner(job, dataset, Fabric(accelerator="cpu", devices=1), Judges())
-    counter, times, losses = FlopCounterMode(display=False), [], []
-    with counter:
-        losses.append(learner.step(batches[0], 0)["mse"])
-    for number, batch in enumerate(batches[1:], 1):
-        began = time.perf_counter()
-        losses.append(learner.step(batch, number)["mse"])
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:]), losses, counter.get_total_flops()
+class Here:
+    """A method as the training loop trains it; counts the arithmetic of the first step."""
+
+    def __init__(self, method: str) -> None:
+        spec, dataset = load_spec(method), Faces()
+        job = TrainJob(method=method, options=spec.options, recipe=spec.recipe)
+        self.learner = Learner(job, cast(Any, dataset), launch("cpu"), Judges())
+        self.flops, self.number = 0, 0
+
+    def step(self, batch: Batch) -> float:
+        """Make a step; returns its MSE."""
+        counter, threads = FlopCounterMode(display=False), torch.get_num_threads()
+        if self.number == 0:
+            torch.set_num_threads(1)  # the counter sees its own thread only
+        with counter if self.number == 0 else nullcontext():
+            loss = self.learner.step(batch, self.number)["mse"]
+        torch.set_num_threads(threads)
+        self.flops = self.flops or counter.get_total_flops()
+        self.number += 1
+        return loss
 
 
-def run_plain(batches: list[Batch]) -> tuple[float, list[float]]:
-    """Return seconds a step and the MSE of each step, by plain code."""
-    spec = load_spec("fapn")
-    recipe: TrainRecipe = spec.recipe
-    torch.manual_seed(0)
-    network = build("fapn", spec.options)
-    model = Plain(network)
-    objective = Objective(recipe, Judges(), face_size=160, device="cpu")
-    adam = torch.optim.Adam(network.parameters(), betas=(recipe.beta1, recipe.beta2))
-    times, losses = [], []
-    for number, batch in enumerate(batches):
-        began = time.perf_counter()
-        adam.param_groups[0]["lr"] = learning_rate(recipe, number)
-        loss, shown = total_loss(objective.terms(model, batch), recipe.losses)
-        adam.zero_grad()
+class PlainTraining:
+    """FAPN trained by plain code, from the same start."""
+
+    def __init__(self) -> None:
+        spec = load_spec("fapn")
+        self.recipe: TrainRecipe = spec.recipe
+        torch.manual_seed(0)
+        self.network, self.number = build("fapn", spec.options), 0
+        self.model = Plain(self.network)
+        self.objective = Objective(self.recipe, Judges(), face_size=160, device="cpu")
+        betas = (self.recipe.beta1, self.recipe.beta2)
+        self.adam = torch.optim.Adam(self.network.parameters(), betas=betas)
+
+    def step(self, batch: Batch) -> float:
+        """Make a step; returns its MSE."""
+        self.adam.param_groups[0]["lr"] = learning_rate(self.recipe, self.number)
+        loss, shown = total_loss(self.objective.terms(self.model, batch), self.recipe.losses)
+        self.adam.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_grad)
-        adam.step()
-        losses.append(shown["mse"])
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[2:]), losses
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_grad)
+        self.adam.step()
+        self.number += 1
+        return shown["mse"]
+
+
+def in_turns(runs: list[Any], batches: list[Batch]) -> tuple[list[list[float]], list[list[float]]]:
+    """Make each step with one run after the other; returns seconds and losses of each run."""
+    times: list[list[float]] = [[] for _ in runs]
+    losses: list[list[float]] = [[] for _ in runs]
+    for batch in batches:
+        for run, seconds, found in zip(runs, times, losses, strict=True):
+            began = time.perf_counter()
+            found.append(run.step(batch))
+            seconds.append(time.perf_counter() - began)
+    return [seconds[2:] for seconds in times], losses
 
 
 class Plain:

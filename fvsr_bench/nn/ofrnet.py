@@ -85,6 +85,8 @@ class OFRnet(nn.Module):
         flow2 = self.level2(self._refine_input(pair, up1)).float() + up1
         fine = F.pixel_shuffle(self.level3(self._refine_input(pair, flow2)), self.scale).float()
         flow3 = fine + upsample(flow2, self.scale, "bilinear") * self.last_factor
+        if self.flow_unit == 1:
+            return flow1, flow2, flow3
         return flow1 * self.flow_unit, flow2 * self.flow_unit, flow3 * self.flow_unit
 
     def forward(

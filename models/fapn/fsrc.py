@@ -20,7 +20,8 @@ class RCAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
-        weight = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean((-2, -1), keepdim=True)))))
+        mean = y.permute(0, 2, 3, 1).mean((1, 2))[..., None, None]  # its gradient: channels-last too
+        weight = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
         return x + y * weight
 
 

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +324,69 @@ def test_a_method_without_parameters_is_refused(patterns: Path, tmp_path: Path) 
         go(patterns, tmp_path, method="bicubic")
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def gradients(patterns: Path, method: str, count: int, precision: str) -> list[torch.Tensor | None]:
+    """Make two steps on `count` threads; return the gradients of the second."""
+    recipe = dataclasses.replace(RECIPE, batch=3, precision=precision, losses=METHOD_LOSSES)
+    dataset = open_dataset(patterns)
+    learner = Learner(TrainJob(method=method, recipe=recipe), dataset, fabric(), Judges())
+    sampler = TrainSampler(dataset, recipe, seed=0)
+    with threads(count):
+        for number in range(2):
+            learner.step(sampler.batch(number), number)
+        assert torch.get_num_threads() == count
+    return [parameter.grad for parameter in learner.network.parameters()]
+
+
+METHOD_LOSSES = {"mse": 1.0, "flow": 0.01}
+
+
+@pytest.mark.parametrize("method", ["fapn", "frvsr"])
+def test_threads_that_share_the_clips_make_the_same_step(patterns: Path, method: str) -> None:
+    """Three clips on one, two (two clips and one) and eight threads."""
+    one, two, many = (gradients(patterns, method, count, "fp32") for count in (1, 2, 8))
+    scale = max(float(g.abs().max()) for g in one if g is not None)
+    for expected, *others in zip(one, two, many, strict=True):
+        for found in others:
+            assert (found is None) == (expected is None)
+            if found is not None:
+                torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * scale)
+                if found.dim() == 4:  # as its weight: Adam is slow on mixed layouts
+                    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_pace_of_threads_changes_no_bit(patterns: Path) -> None:
+    first = gradients(patterns, "fapn", 3, "bf16")
+    for _ in range(2):
+        again = gradients(patterns, "fapn", 3, "bf16")
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True) if a is not None)
+
+
+def test_nan_in_one_thread_stops_before_any_weight_changes(patterns: Path, monkeypatch) -> None:
+    from fvsr_bench import losses
+
+    recipe, dataset = dataclasses.replace(RECIPE, batch=2), open_dataset(patterns)
+    learner = Learner(TrainJob(method="dummy", recipe=recipe), dataset, fabric(), Judges())
+    before = {k: v.clone() for k, v in learner.network.state_dict().items()}
+    batch, mse = TrainSampler(dataset, recipe, seed=0).batch(0), losses.mse
+    poisoned = batch.hr[1, 0, 0, 0, 0]
+    monkeypatch.setattr(
+        losses, "mse", lambda sr, hr: mse(sr, hr) * (math.nan if poisoned in hr[:, 0] else 1)
+    )
+    with threads(2), pytest.raises(FloatingPointError, match="a loss of nan"):
+        learner.step(batch, 0)
+    assert all(torch.equal(before[k], v) for k, v in learner.network.state_dict().items())
+
+
 def one_step(patterns: Path, method: str, micro_batch: int, **changes) -> tuple[dict, dict, int]:
     """Make one step; returns the losses, the new weights, and the peak of saved activations."""
     recipe = dataclasses.replace(RECIPE, batch=4, warmup=0, **changes)
@@ -341,7 +406,7 @@ def one_step(patterns: Path, method: str, micro_batch: int, **changes) -> tuple[
     job = TrainJob(method=method, recipe=recipe)
     learner = Learner(job, dataset, fabric(), Judges(), micro_batch)
     before = {k: v.clone() for k, v in learner.network.state_dict().items()}
-    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+    with threads(1), torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
         found = learner.step(TrainSampler(dataset, recipe, seed=0).batch(0), 0)
     after = learner.network.state_dict()
     return found, {k: after[k] - before[k] for k in after}, peak
