@@ -90,6 +90,36 @@ def prepare(
 
 
 @app.command()
+def recut(
+    source: Path = typer.Argument(..., metavar="SRC", help="Folder of videos."),
+    index: str = typer.Option(..., help="faceclips, or the index.csv of a dataset."),
+    out: Path = typer.Option(..., "--out", "-o", help="Folder of the new dataset."),
+    name: str = typer.Option("", help="Name of the dataset in tables. Default: that of --out."),
+    degradation: str = typer.Option("bi", help="How LR is made: bi, bd15 or bd16."),
+) -> None:
+    """Cut the clips that another dataset's index names: the same pixels on every machine.
+
+    No face is looked for. `data prepare` finds the same clips, but a detector's last digits depend
+    on the processor, and crops move by hundredths of a pixel. Interrupted, it continues.
+
+    Examples:
+
+      fvsr-bench data recut data/raw --index faceclips --out data/faceclips
+
+      fvsr-bench data recut videos --index theirs/index.csv --out data/theirs
+    """
+    from fvsr_bench.cli.output import progress_bar
+    from fvsr_bench.data.recut import PINNED
+    from fvsr_bench.data.recut import recut as run
+
+    with progress_bar("cutting") as tick:
+        made = run(source, index, out, name=name, degradation=degradation, progress=tick)
+    say(f"{made.name} ({made.id}): {len(made.index)} clips: {out}")
+    if degradation == "bi" and PINNED.get(index, made.id) != made.id:
+        say(f"note: the pinned {index} is {PINNED[index]}: the videos were decoded otherwise here.")
+
+
+@app.command()
 def redegrade(
     where: str = typer.Argument(..., metavar="DIR", help="A dataset folder, or demo."),
     degradation: str = typer.Option(..., help="How LR is made: bi, bd15 or bd16."),

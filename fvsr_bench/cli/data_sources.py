@@ -88,7 +88,8 @@ def fetch(
 
       fvsr-bench data fetch faceclips --out data/raw --tier A --min-fps 20 --min-sharpness 60
 
-    and then the `data prepare` command that it prints at its end.
+    and then the command that it prints at its end: `data recut` where the package's own index fits,
+    else `data prepare`.
     """
     from fvsr_bench.data.sources import fetch as run
     from fvsr_bench.data.sources import load_manifest, select
@@ -122,6 +123,7 @@ def _bytes_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def _print_fetched(name: str, result: "Fetched", sources: "list[Source]", out: Path) -> None:
     """Print a summary; raise DataError with the way on if a file is missing."""
+    from fvsr_bench.data.recut import PINNED, read_index
     from fvsr_bench.data.sources import PREPARE
     from fvsr_bench.errors import DataError
 
@@ -138,5 +140,10 @@ def _print_fetched(name: str, result: "Fetched", sources: "list[Source]", out: P
             "Run the same command again to try them again (behind a proxy: set HTTPS_PROXY; from "
             "a local copy: --mirror DIR), or prepare the others as they are."
         )
+    if name in PINNED and {info.source for info in read_index(name)[0]} <= {
+        s.file for s in sources
+    }:
+        say(f"next: fvsr-bench data recut {out} --index {name} --out data/{name}")
+        return
     command = f"fvsr-bench data prepare {out} --out DIR --subjects {out / 'subjects.csv'}"
     say(f"next: {command} {PREPARE.get(name, '')}".rstrip())

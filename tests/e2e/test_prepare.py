@@ -16,6 +16,8 @@ from fvsr_bench.cli import run
 from fvsr_bench.data.check import check_dataset
 from fvsr_bench.data.inputs import PrepareOptions, list_sources
 from fvsr_bench.data.prepare import prepare
+from fvsr_bench.data.recut import read_index, recut
+from fvsr_bench.data.sources import load_manifest
 from fvsr_bench.data.store import open_dataset
 from fvsr_bench.data.video import count_frames, read_video
 from fvsr_bench.errors import DataError, UsageError
@@ -355,3 +357,64 @@ def test_breaks_are_marked(videos, tmp_path):
     breaks = [frame.breaks for frame in read_video(paused)]
     assert breaks[6] == "a pause in the recording"
     assert breaks.count(None) == 11
+
+
+def test_an_index_gives_the_same_pixels_without_a_detector(made, videos, tmp_path, monkeypatch):
+    """Two of three threads may run at once; killed at any clip, it goes on to the same bytes."""
+    monkeypatch.setattr("fvsr_bench.faces.detector.FaceDetector.__init__", None)
+    index, out = str(made.dataset.root / "index.csv"), tmp_path / "again"
+
+    def stop(clip, done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recut(videos, index, out, progress=stop)
+    with pytest.raises(DataError, match="half-made dataset of another source or other options"):
+        recut(videos, index, out, degradation="bd15")
+    seen = []
+    again = recut(videos, index, out, progress=lambda clip, done, total: seen.append(clip))
+    assert again.id == made.dataset.id
+    assert 0 < len(seen) < len(again.index)  # what was there was not cut again
+    for name in ("index.csv", "checksums.csv"):
+        assert (out / name).read_bytes() == (made.dataset.root / name).read_bytes()
+    assert check_dataset(again) == []
+    assert recut(videos, index, out).id == again.id  # nothing to do
+    with pytest.raises(DataError, match="holds another dataset"):
+        recut(videos, index, out, degradation="bd15")
+
+
+def test_what_an_index_lacks_is_said_in_one_line(made, videos, tmp_path, capsys):
+    table = pd.read_csv(made.dataset.root / "index.csv", dtype=str, keep_default_na=False)
+
+    def said(changed: pd.DataFrame, source=videos) -> str:
+        changed.to_csv(tmp_path / "index.csv", index=False)
+        out = tmp_path / "out"
+        line = ["data", "recut", str(source), "--index", str(tmp_path / "index.csv")]
+        assert run([*line, "--out", str(out)]) == 1
+        assert not (out / "dataset.json").exists()
+        text = capsys.readouterr().err
+        assert text.startswith("error: ")
+        assert len(text.splitlines()) == 1
+        return text
+
+    assert "lacks 1 of the" in said(table.assign(source=table["source"].replace("grey.mkv", "x")))
+    assert "is not the index.csv of a dataset" in said(table.drop(columns="boxes"))
+    assert "is not the index.csv of a dataset" in said(table.assign(frames="31"))
+    assert "is not the index.csv of a dataset" in said(table.assign(clip="../" + table["clip"]))
+    assert "names no clips" in said(table[:0])
+    late = table[table["source"] == "grey.mkv"].assign(first_frame="5")
+    assert "grey.mkv ends before frame 36" in said(late)
+    line = ["data", "recut", str(videos), "--out", str(tmp_path / "new"), "--index"]
+    assert run([*line, "nowhere.csv"]) == 1
+    assert "expected faceclips or the path of an index.csv" in capsys.readouterr().err
+    assert run([*line, "faceclips", "--degradation", "bc"]) == 2
+
+
+def test_the_index_of_faceclips_is_that_of_the_manifest():
+    infos, _ = read_index("faceclips")
+    sources = {source.file: source for source in load_manifest("faceclips")}
+    assert {info.source for info in infos} <= sources.keys()
+    assert all(info.subject == sources[info.source].subject for info in infos)
+    splits = pd.Series([info.split for info in infos]).value_counts()
+    assert dict(splits) == {"train": 340, "test": 45, "val": 15}
