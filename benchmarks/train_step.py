@@ -2,11 +2,12 @@
 
     python benchmarks/train_step.py [--steps 10] [--patch 0] [--methods fapn,frvsr]
 
-One process, the paper's batch of 4 clips x 10 frames (of noise that moves: the time does not depend
-on the pixels, the losses of the two codes are compared with each other only). Printed:
+One process, the paper's batch of 4 clips x 10 frames, of noise that moves: the time does not depend
+on the pixels, and the losses of the two codes are compared with each other only. Printed:
   plain     FAPN in float32, NCHW, as one writes it first: one frame and one direction of flow at a
             time, 16 warps for 16 drafts, warps repeated for the flow loss
-  here      the same network from the same start on the same batches by the training loop
+  here      the same network from the same start on the same batches by the training loop; and both
+            losses while they learn two batches by heart
   peak      share of the rate (FLOP/s) that a 3000 x 3000 bfloat16 matrix product reaches here
   gains     what bfloat16 brings to that product, and to the networks' usual convolution (3 x 3, 64
             channels, 4 frames, forward and back), which is what a step mostly consists of
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--patch", type=int, default=0, help="LR px of the frames; 0 = 40")
     parser.add_argument("--methods", default="", help="names with commas; default: all")
+    parser.add_argument("--curve", type=int, default=120, help="steps of the loss curves; 0 = none")
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.threads:
@@ -64,8 +66,8 @@ def main() -> None:
         f"FAPN, here against plain float32 NCHW: {statistics.median(gains):.2f} times the steps per"
     )
     print(f"second (median of {len(gains)} steps made in turns, {spread})")
-    print(f"losses, plain: {' '.join(f'{v:.5f}' for v in plain)}")
-    print(f"losses, here:  {' '.join(f'{v:.5f}' for v in ours)}\n")
+    if arguments.curve:
+        show_curves(arguments.curve)
     print("| method | GFLOP / step | share of the peak | time of a step, FAPN = 1 |")
     print("| --- | ---: | ---: | ---: |")
     wanted = [name for name in arguments.methods.split(",") if name]
@@ -77,6 +79,22 @@ def main() -> None:
         share = other.flops / statistics.median(second) / peak
         relative = statistics.median(b / a for a, b in zip(first, second, strict=True))
         print(f"| {name} | {other.flops / 1e9:.0f} | {share:.2f} | {relative:.2f} |", flush=True)
+
+
+def show_curves(steps: int) -> None:
+    """Print the loss of both codes over steps on the same small frames, which they soon know."""
+    known = [moving_noise(16, seed) for seed in range(2)]
+    _, (ours, plain) = in_turns(
+        [Here("fapn"), PlainTraining()], [known[n % 2] for n in range(steps)]
+    )
+    print("\nMSE on two batches of 16 x 16 px, over and over (mean of 20 steps, times 10,000):\n")
+    ends = range(20, steps + 1, 20)
+    print(f"| up to step | {' | '.join(str(end) for end in ends)} |")
+    print(f"| --- |{' ---: |' * len(ends)}")
+    for name, losses in (("plain", plain), ("here", ours)):
+        means = (1e4 * statistics.mean(losses[end - 20 : end]) for end in ends)
+        print(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+    print(flush=True)
 
 
 def moving_noise(size: int, seed: int) -> Batch:
@@ -215,7 +233,7 @@ class Plain:
                 warp(lr[:, after], flow[..., i::4, j::4] / 4) for i in range(4) for j in range(4)
             ]
             drafts = torch.stack(phases, 2).flatten(1, 2)
-            coupled = torch.cat((drafts, lr[:, t]), 1)
+            coupled = torch.cat((drafts, lr[:, t]), 1) - 0.5
             sr, state = self.net._cell(lr[:, t], coupled, pyramids["past"][2], state)
             out.append(sr)
         return torch.stack(out, 1), {"flow": torch.stack(flow_losses).mean()}

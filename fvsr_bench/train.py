@@ -75,9 +75,9 @@ def launch(device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
 
 
 def keep_memory() -> None:
-    """Let glibc keep what a step frees: the next one needs as much, page faults take a tenth of it.
+    """Let glibc keep what a step frees: the next one needs as much, and new pages cost time.
 
-    Elsewhere than on Linux nothing happens. The numbers are those of malloc.h.
+    Where there is no glibc nothing happens. The numbers are those of its malloc.h.
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return
@@ -209,6 +209,18 @@ def validate(
     return {"psnr": float(torch.stack(values).mean()), **found}
 
 
+def _mean_of_clips(network: nn.Module, objective: Objective) -> bool:
+    """Say whether a batch's loss is the mean of its clips' losses, so that threads can share them.
+
+    A discriminator and "organ" look at the batch as a whole, as does a normalisation over it; what
+    dropout draws would hang on which thread comes first.
+    """
+    layers = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    if any(isinstance(module, layers) for module in network.modules()):
+        return False
+    return objective.critic is None and "organ" not in objective.weights
+
+
 class Learner:
     """The network, its running average, optimiser and objective; takes one step at a time.
 
@@ -246,9 +258,8 @@ class Learner:
             average=self._average,
         )
         self.recent: deque[float] = deque(maxlen=100)
-        # Whether the loss of a batch is the mean of that of its clips, and threads can share them.
-        whole = self.objective.critic is not None or "organ" in self.recipe.losses
-        self.divisible = fabric.device.type == "cpu" and fabric.world_size == 1 and not whole
+        alone = fabric.device.type == "cpu" and fabric.world_size == 1
+        self.divisible = alone and _mean_of_clips(self.network, self.objective)
 
     def step(self, batch: Batch, number: int) -> dict[str, float]:
         """Make step `number` (0-based); returns the unweighted loss terms.

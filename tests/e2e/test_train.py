@@ -27,6 +27,7 @@ from fvsr_bench.errors import DataError, ModelError, UsageError, WeightsError
 from fvsr_bench.files import sha256
 from fvsr_bench.health import DeadChannels, residual_size
 from fvsr_bench.judges import Judges
+from fvsr_bench.objective import Objective
 from fvsr_bench.recipes import LOSSES
 from fvsr_bench.registry import build, load_card, load_model, load_spec
 from fvsr_bench.report.training import curves_markdown, spent_before
@@ -35,6 +36,7 @@ from fvsr_bench.train import (
     Event,
     Learner,
     TrainJob,
+    _mean_of_clips,
     launch,
     learning_rate,
     train,
@@ -369,6 +371,23 @@ def test_the_pace_of_threads_changes_no_bit(patterns: Path) -> None:
     for _ in range(2):
         again = gradients(patterns, "fapn", 3, "bf16")
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True) if a is not None)
+
+
+@pytest.mark.parametrize("layer", [torch.nn.BatchNorm2d(4), torch.nn.Dropout2d(0.5)])
+def test_threads_share_nothing_that_sees_the_whole_batch(patterns: Path, layer) -> None:
+    recipe, dataset = dataclasses.replace(RECIPE, batch=2), open_dataset(patterns)
+
+    def divisible(network: torch.nn.Module, **terms: float) -> bool:
+        chosen = dataclasses.replace(recipe, losses={"mse": 1.0, **terms})
+        objective = Objective(chosen, Judges(), face_size=160, device="cpu")
+        return _mean_of_clips(network, objective)
+
+    network = build("frvsr")
+    assert divisible(network, flow=1.0)
+    assert not divisible(network, organ=0.05)
+    assert not divisible(network, gan=1e-3)
+    assert not divisible(torch.nn.Sequential(network, layer))
+    assert Learner(TrainJob(method="dummy", recipe=recipe), dataset, fabric(), Judges()).divisible
 
 
 def test_nan_in_one_thread_stops_before_any_weight_changes(patterns: Path, monkeypatch) -> None:
