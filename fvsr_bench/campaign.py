@@ -43,6 +43,8 @@ class Campaign:
     data: str
     steps: int
     learning_rate: float = 0.0  # 0 = the recipe's
+    # Ids of datasets that count as the campaign's: the same clips, found on another processor.
+    twins: tuple[str, ...] = ()
     train: tuple[Entry, ...]
 
 
@@ -103,11 +105,14 @@ def _weights(folder: Path, method: str, tag: str) -> Path:
     return folder / method_name(method) / f"{tag}.safetensors"
 
 
-def is_done(job: TrainJob, weights: Path, dataset: Dataset | None = None) -> bool:
+def is_done(
+    job: TrainJob, weights: Path, dataset: Dataset | None = None, twins: Sequence[str] = ()
+) -> bool:
     """Say whether weights trained for at least the job's steps lie in the folder.
 
-    `dataset`: what they are to be trained on, where that is known. Raises UsageError if those that
-    lie there were trained otherwise: the list would replace them, or take them for its own.
+    `dataset`: what they are to be trained on, where that is known, or one of its `twins`. Raises
+    UsageError if those that lie there were trained otherwise: the list would replace them, or take
+    them for its own.
     """
     path = _weights(weights, job.method, job.tag)
     if not path.is_file():
@@ -117,7 +122,8 @@ def is_done(job: TrainJob, weights: Path, dataset: Dataset | None = None) -> boo
     except WeightsError:
         return False
     other = difference(card, job)
-    if dataset and card.data != dataset.title:
+    same = [f"{dataset.name} {one}" for one in (dataset.id, *twins)] if dataset else [card.data]
+    if dataset and card.data not in same:
         other = f"data: {card.data}, not {dataset.title}"
     if other:
         raise UsageError(
@@ -135,7 +141,7 @@ def missing(
     for entry in campaign.train:
         dataset = datasets.get(entry.data or campaign.data)
         job = make_job(entry, campaign, weights, dataset)
-        if not is_done(job, weights, dataset):
+        if not is_done(job, weights, dataset, campaign.twins):
             lacking.append((entry, job))
     return lacking
 
@@ -178,7 +184,7 @@ def summary(
         dataset = datasets.get(entry.data or campaign.data)
         job = make_job(entry, campaign, weights, dataset)
         try:
-            state = "done" if is_done(job, weights, dataset) else "missing"
+            state = "done" if is_done(job, weights, dataset, campaign.twins) else "missing"
         except UsageError:
             state = "other"
         rows.append(

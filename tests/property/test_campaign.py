@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from fvsr_bench.campaign import claim, make_job, missing, read_campaign, summary
+from fvsr_bench.data.store import Dataset, DatasetMeta
 from fvsr_bench.errors import UsageError
 from fvsr_bench.files import sha256
 from fvsr_bench.registry import build, save_weights
@@ -14,7 +16,13 @@ from fvsr_bench.train import ORIGIN
 
 
 def finish(
-    folder: Path, method: str, tag: str, steps: int, made_from: dict | None = None, **recipe
+    folder: Path,
+    method: str,
+    tag: str,
+    steps: int,
+    made_from: dict | None = None,
+    data: str = "none",
+    **recipe,
 ) -> None:
     """Write weights with a card that says how long they were trained."""
     card = ModelCard(
@@ -26,7 +34,7 @@ def finish(
         phase="centre",
         origin=ORIGIN,
         licence="none",
-        data="none",
+        data=data,
         recipe={"steps": steps, **recipe},
         steps=steps,
         seed=0,
@@ -135,3 +143,13 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, message: str) 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read campaign .*nowhere.toml: No such file"):
         read_campaign(tmp_path / "nowhere.toml")
+
+
+def test_a_twin_of_the_dataset_counts_as_the_dataset(tmp_path: Path) -> None:
+    """The same clips, found on another processor, have another id."""
+    finish(tmp_path, "dummy", "bi", 10, data="faces aaa")
+    one = 'data = "d"\nsteps = 10\n{}[[train]]\nmethod = "dummy"\n'
+    here = Dataset(Path("d"), DatasetMeta(name="faces", kind="faces"), "bbb", pd.DataFrame())
+    for line, state in (("", "other"), ('twins = ["aaa"]\n', "done"), ('twins = ["c"]\n', "other")):
+        plan = read_campaign(write(tmp_path / "plan.toml", one.format(line)))
+        assert summary(plan, tmp_path, {"d": here})[0]["weights"] == state
