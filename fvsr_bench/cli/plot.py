@@ -29,7 +29,7 @@ def plot_training(
     """Draw the curves of a training run, or compare several over steps and over arithmetic.
 
     One run: loss terms and validation PSNR (training.png). Several: training.csv, .md and .png;
-    from such a CSV the table and the figure can be made again without the runs.
+    from such a CSV the same can be made again without the runs, and more runs added.
 
     Examples:
 
@@ -38,6 +38,8 @@ def plot_training(
       fvsr-bench plot training runs/*-bi-* --out results/faceclips
 
       fvsr-bench plot training results/faceclips/training.csv
+
+      fvsr-bench plot training results/faceclips/training.csv runs/fapn-mine-… --out results/mine
     """
     from fvsr_bench.errors import UsageError
     from fvsr_bench.files import write_atomic
@@ -62,12 +64,18 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
 
     from fvsr_bench.errors import DataError, UsageError
     from fvsr_bench.registry import load_card, start_of, weights_tags
-    from fvsr_bench.report.training import kept_curve, read_log, run_name
+    from fvsr_bench.report.training import kept_curve, read_curves, read_log, run_name
     from fvsr_bench.speed import training_gflop
 
     curves: dict[str, pd.DataFrame] = {}
     with progress_bar("counting arithmetic") as tick:
         for done, run in enumerate(runs):
+            if run.suffix == ".csv":
+                kept = {str(name): curve for name, curve in read_curves(run).groupby("network")}
+                if twice := sorted(kept.keys() & curves.keys()):
+                    raise UsageError(f"two of these hold {twice[0]}: leave one out")
+                curves |= {name: kept[name] for name in read_curves(run)["network"].unique()}
+                continue
             method, tag = run_name(run)
             name = f"{method} {tag}"
             tick(name, done, len(runs))

@@ -690,6 +690,16 @@ def test_runs_are_compared_over_steps_and_over_arithmetic(
     before = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
     assert cli("plot", "training", tmp_path / "made" / "training.csv").code == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
+    kept = pd.read_csv(tmp_path / "made" / "training.csv", keep_default_na=False)
+    kept[kept["network"] == "dummy bi-seed3"].to_csv(tmp_path / "kept.csv", index=False)
+    assert cli("plot", "training", "kept.csv", runs[1], "--out", "mixed").code == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "mixed").iterdir()} == before
+    answer = cli("plot", "training", "made/training.csv", runs[0], "--out", "mixed")
+    assert answer.code == 2
+    assert "two of these runs are of dummy bi-seed3" in answer.err
+    answer = cli("plot", "training", "kept.csv", "made/training.csv", "--out", "mixed")
+    assert answer.code == 2
+    assert "two of these hold dummy bi-seed3" in answer.err
     answer = cli("plot", "training", *runs)
     assert answer.code == 2
     assert "say where with --out" in answer.err
