@@ -59,7 +59,7 @@ def main() -> None:
     )
     print(f"{coarse / fine:.2f} times, at {coarse / peak:.2f} of the product's rate\n")
     here = Here("fapn")
-    (fast, slow), (ours, plain) = in_turns([here, PlainTraining()], batches)
+    (fast, slow), _ = in_turns([here, PlainTraining()], batches)
     gains = [b / a for a, b in zip(fast, slow, strict=True)]
     spread = f"{min(gains):.2f} to {max(gains):.2f}"
     print(

@@ -20,7 +20,7 @@ class RCAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
-        mean = y.permute(0, 2, 3, 1).mean((1, 2))[..., None, None]  # its gradient: channels-last too
+        mean = y.permute(0, 2, 3, 1).mean((1, 2))[..., None, None]  # gradient: channels-last too
         weight = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
         return x + y * weight
 
