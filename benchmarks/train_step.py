@@ -62,10 +62,9 @@ def main() -> None:
     (fast, slow), _ = in_turns([here, PlainTraining()], batches)
     gains = [b / a for a, b in zip(fast, slow, strict=True)]
     spread = f"{min(gains):.2f} to {max(gains):.2f}"
-    print(
-        f"FAPN, here against plain float32 NCHW: {statistics.median(gains):.2f} times the steps per"
-    )
-    print(f"second (median of {len(gains)} steps made in turns, {spread})")
+    gain = statistics.median(gains)
+    print(f"FAPN, here against plain float32 NCHW: {gain:.2f} times the steps per second")
+    print(f"(median of {len(gains)} steps made in turns, {spread})\n")
     if arguments.curve:
         show_curves(arguments.curve)
     print("| method | GFLOP / step | share of the peak | time of a step, FAPN = 1 |")
@@ -87,7 +86,7 @@ def show_curves(steps: int) -> None:
     _, (ours, plain) = in_turns(
         [Here("fapn"), PlainTraining()], [known[n % 2] for n in range(steps)]
     )
-    print("\nMSE on two batches of 16 x 16 px, over and over (mean of 20 steps, times 10,000):\n")
+    print("MSE on two batches of 16 x 16 px, over and over (mean of 20 steps, times 10,000):\n")
     ends = range(20, steps + 1, 20)
     print(f"| up to step | {' | '.join(str(end) for end in ends)} |")
     print(f"| --- |{' ---: |' * len(ends)}")

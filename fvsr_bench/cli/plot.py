@@ -71,10 +71,11 @@ def _gather_curves(runs: list[Path]) -> "pd.DataFrame":
     with progress_bar("counting arithmetic") as tick:
         for done, run in enumerate(runs):
             if run.suffix == ".csv":
-                kept = {str(name): curve for name, curve in read_curves(run).groupby("network")}
+                by_network = read_curves(run).groupby("network", sort=False)
+                kept = {str(name): curve for name, curve in by_network}
                 if twice := sorted(kept.keys() & curves.keys()):
                     raise UsageError(f"two of these hold {twice[0]}: leave one out")
-                curves |= {name: kept[name] for name in read_curves(run)["network"].unique()}
+                curves |= kept
                 continue
             method, tag = run_name(run)
             name = f"{method} {tag}"

@@ -5,13 +5,12 @@ a hundredth of a pixel has other pixels. `index.csv` of a dataset says where eac
 that whoever has the videos, and the index but not the pixels, gets the very same dataset.
 """
 
-import dataclasses
 import importlib.resources
-import json
+import itertools
 import os
 import shutil
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,19 +74,15 @@ def recut(
     videos = _videos(source, {info.source for info in infos})
     state = claim(out, "recut", settings)
     writer = DatasetWriter(out, meta)
+    lacking = [info for info in infos if not writer.has(info.clip)]
     wanted: dict[str, list[ClipInfo]] = {}
-    done = 0
-    for info in infos:
-        if writer.has(info.clip):
-            done += 1
-        else:
-            wanted.setdefault(info.source, []).append(info)
+    for info in lacking:
+        wanted.setdefault(info.source, []).append(info)
+    done = itertools.count(len(infos) - len(lacking) + 1)  # threads may share it
 
     def work(item: tuple[str, list[ClipInfo]]) -> None:
-        nonlocal done
         for info in _cut_video(videos[item[0]], item[1], writer, size):
-            done += 1
-            progress(info.clip, done, len(infos))
+            progress(info.clip, next(done), len(infos))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
@@ -126,17 +121,16 @@ def read_index(index: str) -> tuple[list[ClipInfo], str]:
 
 
 def _info(row: Mapping[Any, Any]) -> ClipInfo:
-    names = [f.name for f in dataclasses.fields(ClipInfo)]
-    values = {name: row[name] for name in names}
-    count = int(values["frames"])
-    for name, shape in (("boxes", (count, 4)), ("landmarks", (count, 5, 2))):
-        values[name] = json.loads(values[name])
-        if np.shape(values[name]) != shape:
-            raise ValueError(f"{name} of clip {row['clip']}: {np.shape(values[name])}, not {shape}")
-    if values["split"] not in SPLITS or Path(values["clip"]).name != values["clip"]:
-        raise ValueError(f"clip '{row['clip']}' in split '{row['split']}'")
-    values |= {"frames": count, "first_frame": int(values["first_frame"])}
-    return ClipInfo(**{**values, "fps": float(values["fps"])})
+    info = ClipInfo.of_row(row)
+    for what, found, shape in (
+        ("boxes", info.boxes, (info.frames, 4)),
+        ("landmarks", info.landmarks, (info.frames, 5, 2)),
+    ):
+        if np.shape(found) != shape:
+            raise ValueError(f"{what} of clip {info.clip}: {np.shape(found)}, not {shape}")
+    if info.split not in SPLITS or Path(info.clip).name != info.clip:
+        raise ValueError(f"clip '{info.clip}' in split '{info.split}'")
+    return info
 
 
 def _videos(source: Path, wanted: set[str]) -> dict[str, Path]:
@@ -156,7 +150,7 @@ def _videos(source: Path, wanted: set[str]) -> dict[str, Path]:
     return {name: found[key] for name, key in keys.items()}
 
 
-def _cut_video(path: Path, infos: list[ClipInfo], writer: DatasetWriter, size: int) -> Any:
+def _cut_video(path: Path, infos: list[ClipInfo], writer: DatasetWriter, size: int) -> Iterator[ClipInfo]:
     """Decode a video once, up to the last frame wanted; yield each clip when it is written."""
     waiting = sorted(infos, key=lambda info: info.first_frame)
     images: dict[int, np.ndarray] = {}

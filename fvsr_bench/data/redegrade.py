@@ -54,7 +54,7 @@ def redegrade(
             progress(clip_id, done, len(clips))
         if not writer.has(clip_id):
             folder = dataset.root / "hr" / clip_id
-            writer.add(_info(dataset.row(clip_id)), dataset.load(clip_id).hr, linked=folder)
+            writer.add(ClipInfo.of_row(dataset.row(clip_id)), dataset.load(clip_id).hr, linked=folder)
     if progress:
         progress("done", len(clips), len(clips))
     made = writer.finish(skipped=_skipped(dataset))
@@ -82,15 +82,6 @@ def _same_or_error(out: Path, meta: DatasetMeta) -> Dataset:
             "another --out or delete it"
         )
     return there
-
-
-def _info(row: Any) -> ClipInfo:
-    values = {f.name: row[f.name] for f in dataclasses.fields(ClipInfo) if f.name in row}
-    for name in ("boxes", "landmarks"):
-        values[name] = json.loads(values[name])
-    for name in ("first_frame", "frames"):
-        values[name] = int(values[name])
-    return ClipInfo(**{**values, "fps": float(values["fps"])})
 
 
 def _share_faces(dataset: Dataset, out: Path) -> None:

@@ -74,6 +74,16 @@ class ClipInfo:
             row[name] = json.dumps(rounded, separators=(",", ":"))
         return row
 
+    @classmethod
+    def of_row(cls, row: Mapping[Any, Any]) -> "ClipInfo":
+        """Return what `row` wrote; raises ValueError, KeyError or TypeError if it is no such row."""
+        values = {f.name: row[f.name] for f in dataclasses.fields(cls)}
+        for name in ("boxes", "landmarks"):
+            values[name] = json.loads(values[name])
+        for name in ("first_frame", "frames"):
+            values[name] = int(values[name])
+        return cls(**{**values, "fps": float(values["fps"])})
+
 
 class Dataset:
     """A finished dataset, read-only. Frames are read from disk at every `load`."""
